@@ -1,0 +1,68 @@
+"""The bus as the rooms see it: channels that may lose, streams that may not. Twins: `redis.py`, `memory.py`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class BusError(ConnectionError):
+    """Redis is gone, refuses us or is out of memory: said in one line, with the mend where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stream entry as delivered. `deliveries` counts this delivery."""
+
+    stream: str
+    id: str
+    payload: bytes
+    deliveries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """One consumer group of one stream. `lag`: entries never delivered; `pending`: delivered, not acknowledged;
+    `lost`: entries trimmed away before the group read them."""
+
+    stream: str
+    group: str
+    pending: int
+    lag: int
+    lost: int
+
+
+Handler = Callable[[Entry], Awaitable[None]]
+
+
+class Bus(Protocol):
+    async def publish(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Pub/Sub, several at once, in order. Raises BusError."""
+
+    async def append(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
+        """XADD, several at once, in order; returns the entry ids. Never re-sent by itself. Raises BusError."""
+
+    def listen(self, *patterns: str) -> AsyncIterator[list[tuple[str, bytes]]]:
+        """Pub/Sub batches (channel, payload) of the patterns (`tick:*`, `bar:au2512`), for ever: a dead or silent
+        connection is rebuilt. What was published meanwhile is lost. The first batch is empty: it says that the
+        subscription stands. End it by cancelling the task that iterates."""
+
+    async def consume(self, group: str, handlers: Mapping[str, Handler], consumer: str = "1") -> None:
+        """Feed stream entries to their handlers, in order per stream, until cancelled. First this consumer's own
+        pending entries, then new ones; after any Redis error pending ones again.
+
+        A handler returns when its effect is durable: then the entry is acknowledged (acknowledgements may lag 50 ms).
+        MessageError from a handler sends the entry to `stream:dead` at once, any other exception after its third
+        delivery (BusError is not counted against the entry)."""
+
+    async def last_id(self, stream: str) -> str:
+        """Id of the newest entry, `0-0` when the stream is empty."""
+
+    async def read(self, stream: str, after: str = "0-0", count: int = 1000) -> list[Entry]:
+        """Plain XRANGE/XREAD past an id: for those who only watch."""
+
+    async def groups(self) -> list[GroupState]:
+        """State of every required group of every stream."""
+
+    async def close(self) -> None: ...
