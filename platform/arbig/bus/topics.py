@@ -51,9 +51,7 @@ HEARTBEAT = Topic("hb:*", Heartbeat, SERVICES, SERVICES, "heartbeat, once a seco
 
 TRADE = Topic("stream:trade", TradeData, (GATEWAY,), (TRADING, STRATEGY), "成交回报")
 POSITION = Topic("stream:position", PositionData, (GATEWAY,), (TRADING, STRATEGY), "持仓变化, snapshots")
-ORDER_STATUS = Topic(
-    "stream:order_status", OrderData, (GATEWAY, TRADING), (TRADING, STRATEGY), "订单状态（含拒单）"
-)
+ORDER_STATUS = Topic("stream:order_status", OrderData, (GATEWAY, TRADING), (TRADING, STRATEGY), "订单状态（含拒单）")
 ORDER = Topic("stream:order", OrderRequest, (STRATEGY, TRADING), (TRADING,), "订单请求")
 CMD = Topic("stream:cmd", CommandData, (TRADING,), (GATEWAY,), "报单指令")
 EVENT = Topic(

@@ -7,7 +7,8 @@ specification's naive string. Unknown optional keys are ignored.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
+from datetime import datetime as Time
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID, uuid5
@@ -122,7 +123,7 @@ class TickData(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     symbol: str
     exchange: Exchange
-    datetime: datetime
+    datetime: Time
     last_price: float
     volume: int
     open_interest: int
@@ -160,7 +161,7 @@ class BarData(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     symbol: str
     exchange: Exchange
-    datetime: datetime
+    datetime: Time
     interval: str
     open_price: float
     high_price: float
@@ -192,13 +193,13 @@ class OrderRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     order_type: OrderType
     price: float
     volume: int
-    timestamp: datetime
+    timestamp: Time
     cmd_type: CommandType | None = None
     order_request_id: str | None = None
     order_id: str | None = None
     account_id: str | None = None
     trading_day: date | None = None
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     code_hash: str | None = None
     run_id: str | None = None
     cause: str | None = None
@@ -217,14 +218,14 @@ class CommandData(Message, frozen=True, kw_only=True, omit_defaults=True):
     order_type: OrderType
     price: float
     volume: int
-    timestamp: datetime
+    timestamp: Time
     strategy_name: str | None = None
     order_request_id: str | None = None
     order_id: str | None = None
     parent_id: str | None = None
     account_id: str | None = None
     trading_day: date | None = None
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     code_hash: str | None = None
     run_id: str | None = None
     cause: str | None = None
@@ -243,7 +244,7 @@ class OrderData(Message, frozen=True, kw_only=True, omit_defaults=True):
     volume: int
     traded: int
     status: Status
-    datetime: datetime
+    datetime: Time
     strategy_name: str
     request_id: str | None = None
     parent_id: str | None = None
@@ -282,7 +283,7 @@ class TradeData(Message, frozen=True, kw_only=True, omit_defaults=True):
     offset: Offset
     price: float
     volume: int
-    datetime: datetime
+    datetime: Time
     strategy_name: str
     request_id: str | None = None
     parent_id: str | None = None
@@ -319,7 +320,7 @@ class PositionData(Message, frozen=True, kw_only=True, omit_defaults=True):
     price: float
     pnl: float
     yd_volume: int
-    datetime: datetime
+    datetime: Time
     account_id: str | None = None
     trading_day: date | None = None
     event_id: str | None = None
@@ -336,7 +337,7 @@ class EventData(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     event: EventType
     source: str
-    datetime: datetime
+    datetime: Time
     message: str = ""
     symbol: str | None = None
     strategy_name: str | None = None
@@ -354,17 +355,17 @@ class DeadLetter(Message, frozen=True, kw_only=True, omit_defaults=True):
     group: str
     reason: str
     payload: str
-    datetime: datetime
+    datetime: Time
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, omit_defaults=True):
     """`hb:{service}`, once a second. The Gateway's carries the session clock, in order with its ticks."""
 
     service: str
-    datetime: datetime
+    datetime: Time
     pid: int
     state: str = "ready"
-    session_time: datetime | None = None
+    session_time: Time | None = None
     trading_day: date | None = None
     connected: bool | None = None
 
@@ -393,7 +394,7 @@ def encode(message: Message) -> bytes:
         value = fields[name]
         if value is None:
             continue
-        if type(value) is datetime:
+        if type(value) is Time:
             value = value.replace(tzinfo=None).isoformat(timespec=message.TIMESPEC)
         out[name] = value
     return _encode(out)
@@ -405,7 +406,7 @@ _orders: dict[type[Message], tuple[str, ...]] = {}
 def _order(kind: type[Message]) -> tuple[str, ...]:
     names = _orders.get(kind)
     if names is None:
-        names = tuple(n for n in kind.__struct_fields__ if n != "v") + ("v",)
+        names = (*(n for n in kind.__struct_fields__ if n != "v"), "v")
         _orders[kind] = names
     return names
 
