@@ -33,6 +33,12 @@ class GroupState:
     lost: int
 
 
+def entry_key(entry_id: str) -> tuple[int, int]:
+    """An entry id as a value that compares: `1700000000000-3` -> (1700000000000, 3)."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
 Handler = Callable[[Entry], Awaitable[None]]
 
 
@@ -53,11 +59,11 @@ class Bus(Protocol):
         pending entries, then new ones; after any Redis error pending ones again.
 
         A handler returns when its effect is durable: then the entry is acknowledged (acknowledgements may lag 50 ms).
-        MessageError from a handler sends the entry to `stream:dead` at once, any other exception after its third
-        delivery (BusError is not counted against the entry)."""
+        MessageError from a handler sends the entry to `stream:dead` at once, any other exception after it failed three
+        times in place (BusError is not counted against the entry). One handler runs at a time per call of `consume`."""
 
     async def last_id(self, stream: str) -> str:
-        """Id of the newest entry, `0-0` when the stream is empty."""
+        """Id of the newest entry there ever was, `0-0` when there was none."""
 
     async def read(self, stream: str, after: str = "0-0", count: int = 1000) -> list[Entry]:
         """Plain XRANGE/XREAD past an id: for those who only watch."""

@@ -75,3 +75,9 @@ ALARM_ENTRIES = 1_000_000
 def group_of(service: str) -> str:
     """`group:trading`: one consumer group per service (specification 2.2)."""
     return f"group:{service}"
+
+
+def required_groups(stream: str) -> tuple[str, ...]:
+    """The groups that must have read a stream's entry before it may be trimmed; none for a channel."""
+    topic = BY_NAME[stream]
+    return tuple(group_of(service) for service in topic.readers) if topic.is_stream else ()
