@@ -1,0 +1,1 @@
+"""Store: one file per revision of the trading database's schema."""
