@@ -1,0 +1,363 @@
+"""Services: the life every one of them leads. In: settings, a bus, a clock. Out: `hb:{name}`, /health /ready /status
+/metrics.
+
+HTTP stands first, then Redis is awaited, then the predecessor, then the service starts; it is ready when `start`
+returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any, ClassVar
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from arbig.bus.port import Bus, BusError
+from arbig.bus.topics import HEARTBEAT
+from arbig.domain.messages import Heartbeat, encode
+from arbig.runtime import logs
+from arbig.runtime.child import die_with_parent
+from arbig.runtime.clock import Clock, WallClock
+from arbig.runtime.http import CallError, call
+from arbig.runtime.settings import Settings, SettingsError, load_settings
+
+EXIT_CONFIG = 78
+BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+log = structlog.get_logger()
+
+
+class Service:
+    """What a room fills in: `start` opens and resynchronises, `stop` closes, `routes` adds its queries."""
+
+    name: ClassVar[str]
+    needs: ClassVar[str | None] = None
+
+    def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
+        self.settings = settings
+        self.bus = bus
+        self.clock = clock
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._died: asyncio.Queue[BaseException] = asyncio.Queue()
+
+    async def start(self) -> None:
+        """Open stores, resynchronise, subscribe; return when ready."""
+
+    async def stop(self) -> None:
+        """Close what `start` opened. Background tasks are cancelled here."""
+        await self.cancel_tasks()
+
+    def routes(self, app: FastAPI) -> None:
+        """Add the service's queries."""
+
+    def status(self) -> dict[str, object]:
+        """Extra fields for /status: lag, ticks_per_s, ..."""
+        return {}
+
+    def heartbeat(self, state: str) -> Heartbeat:
+        return Heartbeat(service=self.name, datetime=self.clock.now(), pid=os.getpid(), state=state)
+
+    def admits(self, connection: HTTPConnection) -> bool:
+        """Whether a request beyond /health may enter: the services' own token. Web decides for itself."""
+        return has_token(connection, self.settings)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
+        """A background task; if it dies of an error, the service ends loudly and the supervisor starts it again."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+        return task
+
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._died.put_nowait(error)
+
+    async def failure(self) -> BaseException:
+        """Waits for the first background task to die; returns what killed it."""
+        return await self._died.get()
+
+    async def cancel_tasks(self) -> None:
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run(kind: type[Service]) -> None:
+    """The main of `python -m arbig.market`."""
+    die_with_parent()
+    try:
+        settings = load_settings()
+        logs.configure(kind.name, settings.logs)
+    except SettingsError as error:
+        sys.exit(_refuse(kind.name, error))
+    sys.exit(_loop(_live(kind, settings)))
+
+
+def _loop(life: Coroutine[Any, Any, int]) -> int:
+    import uvloop
+
+    return int(uvloop.run(life))
+
+
+def _refuse(name: str, error: SettingsError) -> int:
+    print(f"arbig {name}: {error}", file=sys.stderr)
+    return EXIT_CONFIG
+
+
+async def _live(kind: type[Service], settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    life = Life(kind, settings, WallClock())
+    living = asyncio.ensure_future(life.lead())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((living, stopping), return_when=asyncio.FIRST_COMPLETED)
+    living.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        return await living
+    return 0
+
+
+class Life:
+    """One service from its birth to its end, and the HTTP face that can say at any time how far it has come."""
+
+    def __init__(self, kind: type[Service], settings: Settings, clock: Clock) -> None:
+        self.kind = kind
+        self.settings = settings
+        self.clock = clock
+        self.service: Service | None = None
+        self.state = "starting"
+        self.waits_for: str | None = None
+        self.born = clock.now()
+        self.heartbeat_at: datetime | None = None
+        self.bus_down = False
+        self.app = FastAPI(title=f"ARBIG {kind.name}", docs_url=None, redoc_url=None, openapi_url=None)
+        self._own_routes()
+
+    async def lead(self) -> int:
+        """Returns the exit code of the process."""
+        server = _Server(self)
+        serving = asyncio.ensure_future(server.serve())
+        bus: Bus | None = None
+        try:
+            bus = await self._bus()
+            self.service = self.kind(self.settings, bus, self.clock)
+            self.service.routes(self.app)
+            beating = asyncio.ensure_future(self._beat(self.service))
+            try:
+                if self.kind.needs:
+                    await self._predecessor(self.kind.needs)
+                self.waits_for = None
+                await self.service.start()
+                self.state = "ready"
+                log.info("ready", seconds=round((self.clock.now() - self.born).total_seconds(), 2))
+                return await self._until_death(self.service, serving)
+            finally:
+                self.state = "stopping"
+                beating.cancel()
+                await self.service.stop()
+                await self.service.cancel_tasks()
+        except SettingsError as error:
+            log.error(str(error))
+            return EXIT_CONFIG
+        except BusError as error:
+            log.error(f"Redis: {error}")
+            return 1
+        except Exception:
+            log.exception("died")
+            return 1
+        finally:
+            server.should_exit = True
+            await asyncio.gather(serving, return_exceptions=True)
+            if bus is not None:
+                await bus.close()
+
+    async def _until_death(self, service: Service, serving: asyncio.Future[None]) -> int:
+        failure = asyncio.ensure_future(service.failure())
+        try:
+            await asyncio.wait((failure, serving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            failure.cancel()
+        if serving.done():
+            raise serving.exception() or RuntimeError("the HTTP server ended")
+        raise failure.result()
+
+    async def _bus(self) -> Bus:
+        from arbig.bus.redis import RedisBus
+
+        self.waits_for = "redis"
+        attempt = 0
+        while True:
+            try:
+                bus = await RedisBus.connect(self.settings.redis_for(self.kind.name))
+            except (BusError, SettingsError) as error:
+                if attempt == len(BACKOFF):
+                    log.warning(f"waiting for Redis: {error}")
+                await self.clock.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
+                attempt += 1
+            else:
+                return bus
+
+    async def _predecessor(self, name: str) -> None:
+        self.waits_for = name
+        began, told = self.clock.monotonic(), False
+        while True:
+            try:
+                await call(self.settings, name, "GET", "/ready", timeout=2.0)
+                return
+            except CallError as error:
+                if not told and self.clock.monotonic() - began > 10:
+                    told = True
+                    log.warning(f"waiting for {name}: {error}")
+                await self.clock.sleep(0.1)
+
+    async def _beat(self, service: Service) -> None:
+        channel = HEARTBEAT.of(service.name)
+        while True:
+            try:
+                await service.bus.publish([(channel, encode(service.heartbeat(self.state)))])
+                self.heartbeat_at = self.clock.now()
+                self._bus_is(up=True)
+            except BusError as error:
+                self._bus_is(up=False, why=str(error))
+            await self.clock.sleep(1.0)
+
+    def _bus_is(self, up: bool, why: str = "") -> None:
+        if self.bus_down and up:
+            log.info("Redis is back")
+        elif not self.bus_down and not up:
+            log.error(f"Redis is gone, waiting for it: {why}")
+        self.bus_down = not up
+
+    def status(self) -> dict[str, object]:
+        now = self.clock.now()
+        return {
+            "service": self.kind.name,
+            "pid": os.getpid(),
+            "state": self.state,
+            "ready": self.ready,
+            "waits_for": self.waits_for,
+            "redis": "down" if self.bus_down else "up",
+            "uptime": round((now - self.born).total_seconds(), 1),
+            "heartbeat": self.heartbeat_at.isoformat(timespec="milliseconds") if self.heartbeat_at else None,
+            **(self.service.status() if self.service is not None and self.state == "ready" else {}),
+        }
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready" and not self.bus_down
+
+    def admits(self, connection: HTTPConnection) -> bool:
+        if self.service is not None:
+            return self.service.admits(connection)
+        return has_token(connection, self.settings)
+
+    def _own_routes(self) -> None:
+        app = self.app
+
+        @app.get("/health")
+        async def health() -> JSONResponse:
+            return JSONResponse({"alive": True})
+
+        @app.get("/ready")
+        async def ready() -> JSONResponse:
+            answer = {"ready": self.ready, "state": self.state, "waits_for": self.waits_for}
+            return JSONResponse(answer, status_code=200 if self.ready else 503)
+
+        @app.get("/status")
+        async def status() -> JSONResponse:
+            return JSONResponse(self.status())
+
+        @app.get("/metrics")
+        async def metrics() -> PlainTextResponse:
+            from arbig.runtime.metrics import exposition
+
+            return PlainTextResponse(exposition(self.status()), media_type="text/plain; version=0.0.4")
+
+
+OWN_PATHS = frozenset({"/health", "/ready", "/status", "/metrics"})
+
+
+class Door:
+    """Who may enter: our own host name only; /health for everybody, the rest by what the service admits."""
+
+    def __init__(self, app: ASGIApp, life: Life) -> None:
+        self.app = app
+        self.life = life
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        refusal = self._refusal(HTTPConnection(scope))
+        if refusal is None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await refusal(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 4401})
+
+    def _refusal(self, connection: HTTPConnection) -> JSONResponse | None:
+        host = connection.headers.get("host", "").rsplit(":", 1)[0]
+        path = connection.scope["path"]
+        if host not in HOSTS:
+            return JSONResponse({"detail": f"host {host!r} is not this machine; use http://127.0.0.1"}, 421)
+        if path == "/health":
+            return None
+        if not (has_token(connection, self.life.settings) if path in OWN_PATHS else self.life.admits(connection)):
+            return JSONResponse({"detail": "a bearer token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
+        if self.life.state != "ready" and path not in OWN_PATHS:
+            waits = f", it waits for {self.life.waits_for}" if self.life.waits_for else ""
+            return JSONResponse({"detail": f"{self.life.kind.name} is {self.life.state}{waits}"}, 503)
+        return None
+
+
+def has_token(connection: HTTPConnection, settings: Settings) -> bool:
+    given = connection.headers.get("authorization", "")
+    return hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {settings.token}".encode())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn in our loop; signals are ours."""
+
+    def __init__(self, life: Life) -> None:
+        super().__init__(
+            uvicorn.Config(
+                Door(life.app, life),
+                host="127.0.0.1",
+                port=life.settings.port(life.kind.name),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=2,
+                server_header=False,
+            )
+        )
+        self._port = life.settings.port(life.kind.name)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+    async def serve(self, sockets: Any = None) -> None:
+        try:
+            await super().serve(sockets)
+        except SystemExit:
+            raise SettingsError(
+                f"port {self._port} is in use; stop what holds it, or run: arbig up --port-offset 100"
+            ) from None

@@ -1,0 +1,246 @@
+"""Settings: the files under config/ and the places under data/, checked before anything starts.
+
+A bad file raises SettingsError, one line: file, field, what was found, what was expected, a line that mends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from arbig.runtime.files import Config, SettingsError, load_yaml_model
+
+if TYPE_CHECKING:
+    from arbig.bus.redis import RedisAddress
+
+__all__ = ["HouseConfig", "RedisConfig", "Settings", "SettingsError", "load_settings", "load_yaml_model"]
+
+PORTS: Mapping[str, int] = {
+    "redis": 6379,
+    "gateway": 8000,
+    "trading": 8001,
+    "strategy": 8002,
+    "market": 8003,
+    "web": 8080,
+    "console": 5006,
+    "jupyter": 8888,
+}
+
+WRITABLE = "a folder we may write to is needed, give one: --data DIR"
+
+
+class HouseConfig(Config):
+    """`config/arbig.yaml`: which exchange, which account, which contracts."""
+
+    gateway: Literal["sim", "ctp"] = "sim"
+    mode: Literal["paper", "live"] = "paper"
+    account_id: str = Field("sim", min_length=1)
+    symbols: list[str] = Field(["au2512"], min_length=1)
+    record_ticks: bool = False
+
+
+class RedisConfig(Config):
+    """`config/redis_config.yaml`, the specification's four keys. `embedded: true` (the default) runs our own server and
+    leaves them aside; `embedded: false` uses the server they name."""
+
+    host: str = Field(min_length=1, examples=["localhost"])
+    port: int = Field(ge=1, le=65535, examples=[6379])
+    username: str = ""
+    password: str = Field("", repr=False)
+    db: int = Field(0, ge=0)
+    tls: bool = False
+    embedded: bool = True
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every process knows about the house: its folders, ports, secrets and choices."""
+
+    root: Path
+    config: Path
+    data: Path
+    port_offset: int
+    house: HouseConfig
+    redis: RedisConfig
+
+    @property
+    def gateway(self) -> str:
+        return self.house.gateway
+
+    @property
+    def mode(self) -> str:
+        return self.house.mode
+
+    @property
+    def account_id(self) -> str:
+        return self.house.account_id
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(self.house.symbols)
+
+    @property
+    def record_ticks(self) -> bool:
+        return self.house.record_ticks
+
+    @property
+    def run(self) -> Path:
+        return private_folder(self.data / "run")
+
+    @property
+    def logs(self) -> Path:
+        return folder(self.data / "logs")
+
+    @cached_property
+    def sockets(self) -> Path:
+        """A short private folder: a unix socket's path may have about 100 characters."""
+        digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:12]
+        return private_folder(Path("/tmp") / f"arbig-{os.getuid()}-{digest}")
+
+    def socket(self, name: str) -> Path:
+        return self.sockets / f"{name}.sock"
+
+    def port(self, service: str) -> int:
+        if service == "redis":
+            return self.redis_for("reader").port
+        return PORTS[service] + self.port_offset
+
+    @cached_property
+    def token(self) -> str:
+        """The services' own bearer token."""
+        return secret_file(self.run / "token")
+
+    @cached_property
+    def secret(self) -> str:
+        """Signs session cookies."""
+        return secret_file(self.run / "secret")
+
+    def redis_for(self, user: str) -> RedisAddress:
+        """Where Redis is, and under which name and password `user` enters. The embedded server's port and passwords are
+        read anew each time: it may have come back elsewhere."""
+        from arbig.bus.redis import RedisAddress
+
+        if not self.redis.embedded:
+            outside = self.redis
+            return RedisAddress(outside.host, outside.port, outside.username, outside.password, outside.db, outside.tls)
+        path = self.run / "redis.json"
+        try:
+            entry = json.loads(path.read_text())
+            return RedisAddress(host="127.0.0.1", port=entry["port"], username=user, password=entry["users"][user])
+        except FileNotFoundError:
+            raise SettingsError(f"{path}: the embedded Redis has not started; run: arbig up") from None
+        except KeyError as error:
+            raise SettingsError(f"{path}: knows no {error}; delete it and run: arbig up") from None
+
+
+def load_settings(
+    root: Path | str | None = None,
+    config: Path | str | None = None,
+    data: Path | str | None = None,
+    port_offset: int | None = None,
+) -> Settings:
+    """Arguments first, then `ARBIG_ROOT`, `ARBIG_CONFIG`, `ARBIG_DATA`, `ARBIG_PORT_OFFSET`, then the folder at or
+    above the current one that holds `config/`."""
+    home = _path(root, "ARBIG_ROOT") or _find_root()
+    folder_of_config = _path(config, "ARBIG_CONFIG") or home / "config"
+    folder_of_data = _path(data, "ARBIG_DATA") or home / "data"
+    if not folder_of_config.is_dir():
+        raise SettingsError(f"{folder_of_config}: no such folder; run arbig where config/ is, or give --config DIR")
+    return Settings(
+        root=home,
+        config=folder_of_config,
+        data=folder_of_data,
+        port_offset=_port_offset(port_offset, folder_of_data),
+        house=load_yaml_model(folder_of_config / "arbig.yaml", HouseConfig),
+        redis=load_yaml_model(folder_of_config / "redis_config.yaml", RedisConfig),
+    )
+
+
+def folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror}; a folder we may write to is needed, give one: --data DIR"
+        ) from None
+    return path
+
+
+def private_folder(path: Path) -> Path:
+    """A folder of mode 0700 that is really ours, not one that somebody else laid there before us."""
+    folder(path.parent)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise SettingsError(f"{path}: is not a folder of our own; remove it: rm -r {path}")
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            path.chmod(0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror}; a folder we may write to is needed, give one: --data DIR"
+        ) from None
+    return path
+
+
+def secret_file(path: Path) -> str:
+    """The secret in the file; made at the first look, whoever of several processes looks first."""
+    if not path.exists():
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32))
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()
+
+
+def _path(given: Path | str | None, variable: str) -> Path | None:
+    text = given or os.environ.get(variable)
+    return Path(text).expanduser().resolve() if text else None
+
+
+def _find_root() -> Path:
+    here = Path.cwd()
+    for place in (here, *here.parents):
+        if (place / "config" / "redis_config.yaml").exists():
+            return place
+    raise SettingsError(
+        f"{here}: no config/redis_config.yaml here or above; run arbig in its folder, or set ARBIG_ROOT"
+    )
+
+
+def _port_offset(given: int | None, data: Path) -> int:
+    text = os.environ.get("ARBIG_PORT_OFFSET")
+    if given is None and text:
+        try:
+            given = int(text)
+        except ValueError:
+            raise SettingsError(f"ARBIG_PORT_OFFSET: found {text!r}, expected an integer; write e.g. 100") from None
+    if given is None:
+        given = _recorded_offset(data / "run" / "ports.json")
+    if not 0 <= given <= 50000:
+        raise SettingsError(f"port offset: found {given}, expected 0 to 50000; write e.g. --port-offset 100")
+    return given
+
+
+def _recorded_offset(path: Path) -> int:
+    """The offset of the copy that runs on this data folder, so that `arbig status --data DIR` finds it."""
+    try:
+        return int(json.loads(path.read_text())["port_offset"])
+    except (OSError, ValueError, KeyError):
+        return 0
