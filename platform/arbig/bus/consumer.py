@@ -1,0 +1,182 @@
+"""Consumer: reads streams for one group, entry by entry, and loses none.
+
+Four rules, each the mend of a loss that was measured: this consumer's own pending entries first, and again after every
+error; blocks of at most two seconds on a connection of one's own; a group that is gone is made again at 0, loudly; an
+entry is acknowledged only after its effect is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import hiredis
+import msgspec
+
+from arbig.bus.delivery import dead_letter, deliver
+from arbig.bus.line import Command, Line, RedisAddress, complaint
+from arbig.bus.port import BusError, Entry, Handler
+from arbig.bus.topics import DEAD
+from arbig.domain.messages import SHANGHAI
+
+log = logging.getLogger(__name__)
+
+FIELD = b"data"
+BLOCK_SECONDS = 2.0
+BATCH = 100
+ACK_SECONDS = 0.05
+RECHECK_SECONDS = 60.0
+PAUSES = (0.1, 0.5)
+
+Call = Callable[..., Awaitable[list[Any]]]
+NEW, OLDEST = ">", "0"
+
+
+class Consumer:
+    """`call` writes commands over the bus's own line: dead letters, and the last acknowledgements."""
+
+    def __init__(
+        self, address: RedisAddress, group: str, name: str, handlers: Mapping[str, Handler], call: Call
+    ) -> None:
+        self._address = address
+        self._group = group
+        self._name = name
+        self._handlers = handlers
+        self._call = call
+        self._made_groups = False
+        self._done: dict[str, list[str]] = {}
+        self._done_since: float | None = None
+
+    async def run(self, working: Callable[[], None]) -> None:
+        """Read until something breaks (OSError, EOFError); `working` is told of every answer. Call it again then."""
+        line = await Line.open(self._address, f"arbig:{self._name}:read")
+        try:
+            await self._make_groups(line)
+            while True:
+                await self._finish_pending(line)
+                await self._read_on(line, working)
+        finally:
+            line.close()
+
+    async def close(self) -> None:
+        """Acknowledge what is done; what cannot be acknowledged now comes again and is recognised by its handler."""
+        try:
+            await self._call(*self._acknowledgements())
+        except BusError as error:
+            log.warning("%s leaves entries unacknowledged: %s", self._name, error)
+
+    async def _make_groups(self, line: Line) -> None:
+        streams = list(self._handlers)
+        replies = await line.call([("XGROUP", "CREATE", stream, self._group, "0", "MKSTREAM") for stream in streams])
+        for stream, reply in zip(streams, replies, strict=True):
+            if not isinstance(reply, hiredis.ReplyError):
+                if self._made_groups:
+                    log.error("Redis lost data: %s of %s was gone and is made again at 0", self._group, stream)
+            elif not str(reply).startswith("BUSYGROUP"):
+                raise complaint(self._address, reply)
+        self._made_groups = True
+
+    async def _finish_pending(self, line: Line) -> None:
+        """What this consumer was given and has not acknowledged: after a crash, an error, a lost reply."""
+        after = dict.fromkeys(self._handlers, OLDEST)
+        acknowledge = True
+        while batch := await self._read(line, after, acknowledge, block=None):
+            for stream, entries in batch.items():
+                after[stream] = entries[-1].id
+                for entry in await self._counted(line, stream, entries):
+                    await self._handle(entry)
+            acknowledge = False
+
+    async def _counted(self, line: Line, stream: str, entries: list[Entry]) -> list[Entry]:
+        """The entries with the number of their deliveries, as Redis counts them."""
+        first, last, count = entries[0].id, entries[-1].id, str(len(entries))
+        reply = await self._ask(line, [("XPENDING", stream, self._group, first, last, count, self._name)], 0.0)
+        counts = {entry_id.decode(): times for entry_id, _, _, times in reply}
+        return [Entry(stream, entry.id, entry.payload, counts.get(entry.id, 1)) for entry in entries]
+
+    async def _read_on(self, line: Line, working: Callable[[], None]) -> None:
+        """New entries, for a minute; then the pending ones are looked at again."""
+        new = dict.fromkeys(self._handlers, NEW)
+        until = _now() + RECHECK_SECONDS
+        while _now() < until:
+            batch = await self._read(line, new, self._is_due(), block=ACK_SECONDS if self._done else BLOCK_SECONDS)
+            working()
+            for entry in (entry for entries in batch.values() for entry in entries):
+                await self._handle(entry)
+                if self._is_due():
+                    await self._ask(line, self._acknowledgements(), 0.0)
+                    self._acknowledged()
+
+    async def _read(
+        self, line: Line, after: Mapping[str, str], acknowledge: bool, block: float | None
+    ) -> dict[str, list[Entry]]:
+        """One XREADGROUP, with the acknowledgements before it in the same write."""
+        blocking = () if block is None else ("BLOCK", str(int(block * 1000)))
+        reading = ("XREADGROUP", "GROUP", self._group, self._name, "COUNT", str(BATCH), *blocking)
+        acks = self._acknowledgements() if acknowledge else []
+        reply = await self._ask(line, [*acks, (*reading, "STREAMS", *after, *after.values())], block or 0.0)
+        if acknowledge:
+            self._acknowledged()
+        found = {}
+        for stream, items in reply or ():
+            name = stream.decode()
+            if entries := list(self._entries(name, items)):
+                found[name] = entries
+        return found
+
+    def _entries(self, stream: str, items: list[tuple[bytes, list[bytes] | None]]) -> Iterable[Entry]:
+        for entry_id, fields in items:
+            if fields is None:
+                log.error("%s %s was trimmed before %s had finished it: lost", stream, entry_id.decode(), self._group)
+                self._finished(stream, entry_id.decode())
+            else:
+                yield Entry(stream, entry_id.decode(), payload_of(fields))
+
+    async def _ask(self, line: Line, commands: list[Command], block: float) -> Any:
+        """The last reply; an error reply to any of the commands is raised."""
+        replies = await line.call(commands, block + 3.0)
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise complaint(self._address, reply)
+        return replies[-1]
+
+    async def _handle(self, entry: Entry) -> None:
+        reason = await deliver(entry, self._handlers[entry.stream], PAUSES)
+        if reason is not None:
+            log.error("%s %s is dead for %s: %s", entry.stream, entry.id, self._group, reason)
+            seconds, microseconds = (await self._call(("TIME",)))[0]
+            at = datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, SHANGHAI)
+            await self._call(("XADD", DEAD.name, "*", FIELD, dead_letter(entry, self._group, reason, at)))
+        self._finished(entry.stream, entry.id)
+
+    def _finished(self, stream: str, entry_id: str) -> None:
+        self._done.setdefault(stream, []).append(entry_id)
+        if self._done_since is None:
+            self._done_since = _now()
+
+    def _is_due(self) -> bool:
+        return self._done_since is not None and _now() - self._done_since >= ACK_SECONDS
+
+    def _acknowledgements(self) -> list[Command]:
+        return [("XACK", stream, self._group, *ids) for stream, ids in self._done.items()]
+
+    def _acknowledged(self) -> None:
+        self._done = {}
+        self._done_since = None
+
+
+def payload_of(fields: list[bytes]) -> bytes:
+    """The one field `data`; an entry without it is shown whole, for its dead letter."""
+    named = dict(zip(fields[::2], fields[1::2], strict=True))
+    if FIELD in named:
+        return named[FIELD]
+    return msgspec.json.encode(
+        {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in named.items()}
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

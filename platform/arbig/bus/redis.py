@@ -1,0 +1,220 @@
+"""The bus on Redis: Pub/Sub that may lose, Streams that may not.
+
+Writing takes turns on one line each for channels and streams: several items in one write, without MULTI, never sent a
+second time by itself. Streams are read by `consumer.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import hiredis
+
+from arbig.bus.consumer import FIELD, Consumer, payload_of
+from arbig.bus.line import Command, Line, Pauses, RedisAddress, complaint
+from arbig.bus.port import BusError, Entry, GroupState, Handler
+from arbig.bus.topics import STREAMS, required_groups
+
+__all__ = ["RedisAddress", "RedisBus"]
+
+log = logging.getLogger(__name__)
+
+SILENT_SECONDS = 3
+
+
+class RedisBus:
+    """One per service; its lines are named `arbig:{user}:...` in CLIENT LIST."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self.address = address
+        self._who = address.username or "default"
+        self._channels = _Turns(address, f"arbig:{self._who}:publish")
+        self._streams = _Turns(address, f"arbig:{self._who}:write")
+
+    @classmethod
+    async def connect(cls, address: RedisAddress) -> RedisBus:
+        """Raises BusError when the server is not there or refuses us."""
+        bus = cls(address)
+        await bus.call(("PING",))
+        return bus
+
+    async def call(self, *commands: Command) -> list[Any]:
+        """Commands in one write, their replies; raises BusError for an error reply or a broken line."""
+        return await self._streams.call(commands)
+
+    async def publish(self, items: Sequence[tuple[str, bytes]]) -> None:
+        await self._channels.call([("PUBLISH", channel, payload) for channel, payload in items])
+
+    async def append(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
+        replies = await self.call(*(("XADD", stream, "*", FIELD, payload) for stream, payload in items))
+        return [reply.decode() for reply in replies]
+
+    async def listen(self, *patterns: str) -> AsyncIterator[list[tuple[str, bytes]]]:
+        pauses = Pauses()
+        while True:
+            try:
+                async for batch in self._subscription(patterns):
+                    yield batch
+                    pauses.reset()
+            except (OSError, EOFError) as error:
+                log.warning("subscription to %s is rebuilt: %s", " ".join(patterns), complaint(self.address, error))
+                await pauses.take()
+
+    async def _subscription(self, patterns: tuple[str, ...]) -> AsyncIterator[list[tuple[str, bytes]]]:
+        line = await Line.open(self.address, f"arbig:{self._who}:listen")
+        watch = _Watch(line)
+        try:
+            line.write([("PSUBSCRIBE" if "*" in pattern else "SUBSCRIBE", pattern) for pattern in patterns])
+            missing = len(patterns)
+            while True:
+                watch.heard()
+                items = await line.received()
+                watch.heard()
+                if missing:
+                    missing -= self._confirmed(items)
+                    if not missing:
+                        yield []
+                if batch := _messages(items):
+                    yield batch
+        finally:
+            watch.stop()
+            line.close()
+
+    def _confirmed(self, items: Sequence[Any]) -> int:
+        for item in items:
+            if isinstance(item, hiredis.ReplyError):
+                raise complaint(self.address, item)
+        return sum(item[0] in (b"subscribe", b"psubscribe") for item in items)
+
+    async def consume(self, group: str, handlers: Mapping[str, Handler], consumer: str = "1") -> None:
+        name = f"{group.removeprefix('group:')}-{consumer}"
+        reading = Consumer(self.address, group, name, handlers, self.call)
+        pauses = Pauses()
+        try:
+            while True:
+                try:
+                    await reading.run(pauses.reset)
+                except (OSError, EOFError) as error:
+                    log.warning("%s starts again with its pending entries: %s", name, complaint(self.address, error))
+                    await pauses.take()
+        finally:
+            await reading.close()
+
+    async def last_id(self, stream: str) -> str:
+        info = await self._info("STREAM", stream)
+        return _mapping(info)[b"last-generated-id"].decode() if info else "0-0"
+
+    async def read(self, stream: str, after: str = "0-0", count: int = 1000) -> list[Entry]:
+        replies = await self.call(("XRANGE", stream, f"({after}", "+", "COUNT", str(count)))
+        return [Entry(stream, entry_id.decode(), payload_of(fields)) for entry_id, fields in replies[0]]
+
+    async def groups(self) -> list[GroupState]:
+        return [state for topic in STREAMS for state in await self._states(topic.name)]
+
+    async def _states(self, stream: str) -> list[GroupState]:
+        required = required_groups(stream)
+        if not required:
+            return []
+        about = await self._info("STREAM", stream)
+        length, added = (about and (_mapping(about)[b"length"], _mapping(about)[b"entries-added"])) or (0, 0)
+        groups = {row[b"name"].decode(): row for row in map(_mapping, await self._info("GROUPS", stream))}
+        return [_state(stream, group, groups.get(group, {}), length, added) for group in required]
+
+    async def _info(self, what: str, stream: str) -> list[Any]:
+        """XINFO of a stream; empty when there is no such stream yet."""
+        try:
+            reply: list[Any] = (await self.call(("XINFO", what, stream)))[0]
+        except BusError as error:
+            if "no such key" in str(error):
+                return []
+            raise
+        return reply
+
+    async def close(self) -> None:
+        self._channels.close()
+        self._streams.close()
+
+
+def _state(stream: str, group: str, row: Mapping[bytes, Any], length: int, added: int) -> GroupState:
+    """`lost` is counted from what was added, not from Redis' own lag, which does not show trimming."""
+    read = row.get(b"entries-read")
+    lag = row.get(b"lag")
+    return GroupState(
+        stream,
+        group,
+        pending=row.get(b"pending", 0),
+        lag=length if lag is None else min(lag, length),
+        lost=0 if read is None else max(0, added - length - read),
+    )
+
+
+def _mapping(flat: Sequence[Any]) -> dict[bytes, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _messages(items: Sequence[Any]) -> list[tuple[str, bytes]]:
+    batch = []
+    for item in items:
+        if item[0] == b"pmessage":
+            batch.append((item[2].decode(), item[3]))
+        elif item[0] == b"message":
+            batch.append((item[1].decode(), item[2]))
+    return batch
+
+
+class _Turns:
+    """One line shared by the tasks of a service, one call at a time; opened when needed."""
+
+    def __init__(self, address: RedisAddress, name: str) -> None:
+        self._address = address
+        self._name = name
+        self._line: Line | None = None
+        self._turn = asyncio.Lock()
+
+    async def call(self, commands: Sequence[Command]) -> list[Any]:
+        if not commands:
+            return []
+        async with self._turn:
+            if self._line is None or not self._line.is_open:
+                self._line = await Line.open(self._address, self._name)
+            try:
+                replies = await self._line.call(commands)
+            except (OSError, EOFError) as error:
+                raise complaint(self._address, error) from error
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise complaint(self._address, reply)
+        return replies
+
+    def close(self) -> None:
+        if self._line is not None:
+            self._line.close()
+
+
+class _Watch:
+    """Asks a listening line once a second whether it still hears; hangs up when it has been silent for three.
+
+    A half-open connection never fails by itself: without this a subscriber would wait for ever."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._silent = 0
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(1.0, self._ask)
+
+    def heard(self) -> None:
+        self._silent = 0
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _ask(self) -> None:
+        self._silent += 1
+        if self._silent > SILENT_SECONDS:
+            self._line.close()
+        else:
+            self._line.write([("PING",)])
+            self._timer = self._loop.call_later(1.0, self._ask)
