@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from arbig.domain.messages import Offset
+from arbig.domain.messages import Direction, Offset
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,3 +30,28 @@ _KIND = {
     Offset.CLOSEYESTERDAY: "close",
     Offset.CLOSETODAY: "close_today",
 }
+
+
+def commission(fees: FeeSchedule, size: float, offset: Offset, price: float, volume: int) -> float:
+    """What a fill costs. `size` is the contract's multiplier."""
+    by_lot, by_rate = fees.of(offset)
+    return volume * (by_lot + by_rate * price * size)
+
+
+def margin(rate: float, size: float, price: float, volume: int) -> float:
+    """What the counter holds for lots valued at a price."""
+    return rate * price * size * volume
+
+
+def larger_side(margins: Iterable[tuple[str, Direction, float]]) -> float:
+    """Margin over (product, side, amount): of each product only the larger of its long and its short sum is held."""
+    sums: dict[str, dict[Direction, float]] = {}
+    for product, side, amount in margins:
+        sides = sums.setdefault(product, dict.fromkeys(Direction, 0.0))
+        sides[side] += amount
+    return sum(max(sides.values()) for sides in sums.values())
+
+
+def both_sides(margins: Iterable[tuple[str, Direction, float]]) -> float:
+    """Margin where the contract has no larger-side relief: everything is held."""
+    return sum(amount for _, _, amount in margins)
