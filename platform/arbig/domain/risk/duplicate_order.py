@@ -1,0 +1,33 @@
+"""Risk: the same opening order is not sent again and again within a moment, as a strategy gone wild would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt
+
+from arbig.domain.messages import OrderRequest
+from arbig.domain.risk.rule import STRICT, Denial, RiskView, Sent
+
+
+@dataclass(frozen=True)
+class DuplicateOrder:
+    """`max_orders` equal ones (symbol, side, price, volume) within `within_seconds`; the next is denied."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = STRICT
+    opens_only: ClassVar[bool] = True
+
+    max_orders: Annotated[int, Ge(1)] = 3
+    within_seconds: Annotated[float, Gt(0)] = 1.0
+
+    def judge(self, order: OrderRequest, view: RiskView) -> Denial | None:
+        equal = sum(
+            1 for sent in view.sent if view.now - sent.at < self.within_seconds and sent == Sent.of(order, sent.at)
+        )
+        if equal < self.max_orders:
+            return None
+        return Denial(
+            "DUPLICATE_ORDER",
+            f"{order.symbol}: {equal} equal orders within {self.within_seconds:g} s, at most {self.max_orders} allowed",
+        )
