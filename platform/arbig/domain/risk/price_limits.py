@@ -20,8 +20,9 @@ class PriceLimits:
             return None
         if tick.limit_down - TOLERANCE <= order.price <= tick.limit_up + TOLERANCE:
             return None
+        allowed = f"{view.shown(tick.limit_down)}-{view.shown(tick.limit_up)}"
         return Denial(
             "PRICE_LIMITS",
-            f"{order.symbol}: price {order.price:.10g} is outside {view.shown(tick.limit_down)}-{view.shown(tick.limit_up)}; "
+            f"{order.symbol}: price {order.price:.10g} is outside {allowed}; "
             f"last price was {view.shown(tick.last_price)}",
         )
