@@ -52,7 +52,7 @@ class Bus(Protocol):
     def listen(self, *patterns: str) -> AsyncIterator[list[tuple[str, bytes]]]:
         """Pub/Sub batches (channel, payload) of the patterns (`tick:*`, `bar:au2512`), for ever: a dead or silent
         connection is rebuilt. What was published meanwhile is lost. The first batch is empty: it says that the
-        subscription stands. End it by cancelling the task that iterates."""
+        subscription stands, and so is the first after a rebuild. End it by cancelling the task that iterates."""
 
     async def consume(self, group: str, handlers: Mapping[str, Handler], consumer: str = "1") -> None:
         """Feed stream entries to their handlers, in order per stream, until cancelled. First this consumer's own
