@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
+from arbig.runtime.ready import is_success, question
 from arbig.runtime.settings import Settings
 
 
@@ -43,6 +45,21 @@ async def call(
     if answer.is_error:
         raise CallError(f"{service} {method} {path}: {answer.status_code} {_reason(body)}", answer.status_code, body)
     return body
+
+
+async def is_ready(settings: Settings, service: str, timeout: float = 2.0) -> bool:
+    """Whether the sibling says that it is ready: asked often while waiting, so without the client's weight."""
+    port = settings.port(service)
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(question(port, settings.token, "/ready"))
+                return is_success(await reader.read(64))
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
 
 
 def _body(answer: httpx.Response) -> Any:

@@ -21,6 +21,7 @@ from structlog.typing import Processor
 
 from arbig.domain.messages import SHANGHAI
 from arbig.runtime.clock import WallClock
+from arbig.runtime.files import SettingsError
 
 MAX_BYTES, BACKUPS = 10_000_000, 5
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -30,16 +31,16 @@ _SECRETS = re.compile(
 )
 
 
-def configure(service: str, folder: Path) -> None:
+def configure(service: str, folder: Path, terminal: bool = "SUPERVISOR_ENABLED" not in os.environ) -> None:
     """Everything this process logs, by structlog or by the standard library, goes to `folder/{service}.jsonl`; to the
     terminal too, in plain words, unless the supervisor is listening there."""
     file = RotatingFileHandler(folder / f"{service}.jsonl", maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
     file.setFormatter(_formatter(service, structlog.processors.JSONRenderer(default=str, ensure_ascii=False)))
     handlers: list[logging.Handler] = [file]
-    if "SUPERVISOR_ENABLED" not in os.environ:
-        terminal = logging.StreamHandler(sys.stderr)
-        terminal.setFormatter(_formatter(service, _plain_line))
-        handlers.append(terminal)
+    if terminal:
+        screen = logging.StreamHandler(sys.stderr)
+        screen.setFormatter(_formatter(service, _plain_line))
+        handlers.append(screen)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     for noisy in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -148,6 +149,19 @@ class Wanted:
 
 def _rank(level: str) -> int:
     return LEVELS.index(level) if level in LEVELS else 1
+
+
+def wanted_of(service: str | None, level: str, grep: str | None, since: str | None, now: datetime) -> Wanted:
+    """A reader's words, checked. Raises SettingsError in one line."""
+    if level not in LEVELS:
+        raise SettingsError(f"--level: found {level!r}, expected one of: {', '.join(LEVELS)}")
+    try:
+        re.compile(grep or "")
+        return Wanted(service, level, grep, since_of(since, now) if since else None)
+    except re.error as error:
+        raise SettingsError(f"--grep: {grep!r} is no regular expression: {error}") from None
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def since_of(text: str, now: datetime) -> datetime:

@@ -30,10 +30,10 @@ from arbig.domain.messages import Heartbeat, encode
 from arbig.runtime import logs
 from arbig.runtime.child import die_with_parent
 from arbig.runtime.clock import Clock, WallClock
-from arbig.runtime.http import CallError, call
-from arbig.runtime.settings import Settings, SettingsError, load_settings
+from arbig.runtime.http import is_ready
+from arbig.runtime.ready import accepts
+from arbig.runtime.settings import EXIT_CONFIG, PORTS, Settings, SettingsError, load_settings
 
-EXIT_CONFIG = 78
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 log = structlog.get_logger()
@@ -216,15 +216,16 @@ class Life:
     async def _predecessor(self, name: str) -> None:
         self.waits_for = name
         began, told = self.clock.monotonic(), False
-        while True:
-            try:
-                await call(self.settings, name, "GET", "/ready", timeout=2.0)
-                return
-            except CallError as error:
-                if not told and self.clock.monotonic() - began > 10:
-                    told = True
-                    log.warning(f"waiting for {name}: {error}")
-                await self.clock.sleep(0.1)
+        while not await self._stands(name):
+            if not told and self.clock.monotonic() - began > 10:
+                told = True
+                log.warning(f"waiting for {name} to be ready")
+            await self.clock.sleep(0.1)
+
+    async def _stands(self, name: str) -> bool:
+        if name in PORTS:
+            return await is_ready(self.settings, name)
+        return accepts(self.settings.socket(name))
 
     async def _beat(self, service: Service) -> None:
         channel = HEARTBEAT.of(service.name)

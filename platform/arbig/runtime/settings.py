@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,7 @@ PORTS: Mapping[str, int] = {
     "jupyter": 8888,
 }
 
+EXIT_CONFIG = 78
 WRITABLE = "a folder we may write to is needed, give one: --data DIR"
 
 
@@ -112,7 +113,7 @@ class Settings:
 
     def port(self, service: str) -> int:
         if service == "redis":
-            return self.redis_for("reader").port
+            return self.redis.port if not self.redis.embedded else int(self._embedded_redis()["port"])
         return PORTS[service] + self.port_offset
 
     @cached_property
@@ -133,14 +134,18 @@ class Settings:
         if not self.redis.embedded:
             outside = self.redis
             return RedisAddress(outside.host, outside.port, outside.username, outside.password, outside.db, outside.tls)
+        entry = self._embedded_redis()
+        if user not in entry["users"]:
+            raise SettingsError(f"{self.run / 'redis.json'}: knows no user {user!r}; run: arbig restart redis")
+        return RedisAddress("127.0.0.1", entry["port"], user, entry["users"][user])
+
+    def _embedded_redis(self) -> dict[str, Any]:
         path = self.run / "redis.json"
         try:
-            entry = json.loads(path.read_text())
-            return RedisAddress(host="127.0.0.1", port=entry["port"], username=user, password=entry["users"][user])
-        except FileNotFoundError:
+            entry: dict[str, Any] = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
             raise SettingsError(f"{path}: the embedded Redis has not started; run: arbig up") from None
-        except KeyError as error:
-            raise SettingsError(f"{path}: knows no {error}; delete it and run: arbig up") from None
+        return entry
 
 
 def load_settings(

@@ -1,0 +1,250 @@
+"""The command line: parses words, calls a room."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from arbig.runtime.settings import Settings
+    from arbig.runtime.status import ServiceStatus
+
+app = typer.Typer(
+    name="arbig",
+    help="ARBIG: research, paper and live trading of Chinese futures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder; each running copy has its own.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Folder of the YAML files.")]
+Offset = Annotated[int | None, typer.Option("--port-offset", help="Added to every port.")]
+ServiceName = Annotated[str, typer.Argument(help="redis, exchange, gateway, market, trading, strategy, web, ...")]
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What the house refuses is said in one line, on the error stream, with exit code 1."""
+    from arbig.bus.port import BusError
+    from arbig.runtime.control import ControlError
+    from arbig.runtime.settings import SettingsError
+    from arbig.runtime.stack import StackError
+
+    try:
+        yield
+    except (BusError, ControlError, SettingsError, StackError) as error:
+        print(f"arbig: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def up(
+    detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
+    data: Data = None,
+    config: Config = None,
+    port_offset: Offset = None,
+) -> None:
+    """Start everything, wait until it is ready, print the links."""
+    from arbig.runtime import stack
+
+    with one_line_errors():
+        settings = _settings(data, config, port_offset or 0)
+        for became in stack.up(settings):
+            port = "" if became.program.probe == "socket" else f":{settings.port(became.program.name)}"
+            typer.echo(f"  {became.program.name:<9} ready {port:<6} {became.seconds:5.1f} s")
+        _print_links(settings)
+        if not detach:
+            _watch(settings)
+
+
+@app.command()
+def down(data: Data = None) -> None:
+    """Stop everything."""
+    from arbig.runtime import stack
+
+    with one_line_errors():
+        settings = _settings(data)
+        typer.echo("everything is down" if stack.down(settings) else f"{settings.data}: nothing ran here")
+
+
+@app.command()
+def restart(service: ServiceName, data: Data = None) -> None:
+    """Stop and start one service; return when it is ready again."""
+    from arbig.runtime import stack
+
+    with one_line_errors():
+        stack.restart(_settings(data), service)
+        typer.echo(f"{service} is ready")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    data: Data = None,
+) -> None:
+    """Service, pid, port, health, uptime, last heartbeat, stream lag, ticks/s."""
+    import json
+
+    from arbig.runtime.status import house_status, services_of
+
+    with one_line_errors():
+        settings = _settings(data)
+        if as_json:
+            found = house_status(settings)
+            typer.echo(json.dumps(found, ensure_ascii=False))
+            healthy = all(service["healthy"] for service in found["services"])
+        else:
+            services = services_of(settings)
+            _console().print(_table(services))
+            healthy = all(service.healthy for service in services)
+    raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def links(data: Data = None) -> None:
+    """Print fresh links to the console and JupyterLab; each logs in once."""
+    with one_line_errors():
+        _print_links(_settings(data))
+
+
+@app.command()
+def logs(
+    service: Annotated[str | None, typer.Argument(help="One service; all when left out.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written from now on.")] = False,
+    level: Annotated[str, typer.Option(help="debug, info, warning, error or critical, and what is worse.")] = "info",
+    grep: Annotated[str | None, typer.Option(help="A regular expression.")] = None,
+    since: Annotated[str | None, typer.Option(help="10m, 2h, 21:00 or 2025-10-09T21:00.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The records themselves.")] = False,
+    data: Data = None,
+) -> None:
+    """The logs of all services in one place, oldest first."""
+    import json
+    from itertools import chain
+
+    from arbig.runtime.clock import WallClock
+    from arbig.runtime.logs import follow_logs, line_of, read_logs, wanted_of
+
+    with one_line_errors():
+        settings = _settings(data)
+        wanted = wanted_of(service, level, grep, since, WallClock().now())
+        records = read_logs(settings.logs, wanted)
+        try:
+            for record in chain(records, follow_logs(settings.logs, wanted)) if follow else records:
+                typer.echo(json.dumps(record, ensure_ascii=False) if as_json else line_of(record))
+        except (KeyboardInterrupt, BrokenPipeError):
+            raise typer.Exit(0) from None
+
+
+@app.command()
+def doctor(data: Data = None, config: Config = None, port_offset: Offset = None) -> None:
+    """Name what is missing and the line that mends it."""
+    from arbig.runtime.doctor import examine
+
+    with one_line_errors():
+        findings = list(examine(_settings(data, config, port_offset)))
+    for finding in findings:
+        typer.secho(str(finding), fg={"ok": None, "warn": "yellow", "fail": "red"}[finding.level])
+    raise typer.Exit(1 if any(finding.level == "fail" for finding in findings) else 0)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def redis(
+    command: Annotated[list[str], typer.Argument(help="e.g. XLEN stream:trade")],
+    as_json: Annotated[bool, typer.Option("--json", help="The reply as JSON.")] = False,
+    data: Data = None,
+) -> None:
+    """Ask the house's Redis as a reader."""
+    import json
+
+    from arbig.runtime.redis_server import ask
+
+    with one_line_errors():
+        reply = ask(_settings(data), command)
+    typer.echo(json.dumps(reply, ensure_ascii=False) if as_json or not isinstance(reply, str) else reply)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def bench(context: typer.Context) -> None:
+    """Measure latency, throughput and startup: arbig bench NAME [--json]."""
+    from arbig.bench import app as benches
+
+    benches(context.args, prog_name="arbig bench")
+
+
+def _settings(data: Path | None, config: Path | None = None, port_offset: int | None = None) -> Settings:
+    from arbig.runtime.settings import load_settings
+
+    return load_settings(config=config, data=data, port_offset=port_offset)
+
+
+def _print_links(settings: Settings) -> None:
+    from arbig.runtime import stack
+
+    found = stack.links(settings)
+    typer.echo("Each link logs in once; fresh ones: arbig links")
+    typer.echo(f"  console     {found.console}")
+    typer.echo(f"  JupyterLab  {found.notebooks}")
+
+
+def _watch(settings: Settings) -> None:
+    """The table until Ctrl-C, then everything down."""
+    from rich.live import Live
+
+    from arbig.runtime import stack
+    from arbig.runtime.status import services_of
+
+    typer.echo("Ctrl-C takes everything down.")
+    pause = stack.interruption()
+    try:
+        with Live(_table(services_of(settings)), console=_console(), auto_refresh=False) as live:
+            while not pause.wait(2.0):
+                live.update(_table(services_of(settings)), refresh=True)
+    finally:
+        stack.down(settings)
+        typer.echo("everything is down")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _table(services: list[ServiceStatus]) -> Table:
+    from rich.table import Table
+
+    columns = ("service", "pid", "port", "health", "uptime", "last heartbeat", "stream lag", "ticks/s")
+    table = Table(*columns, box=None, header_style="bold")
+    for service in services:
+        colour = "green" if service.healthy else "red"
+        waits = f" (waits for {service.own['waits_for']})" if service.own.get("waits_for") else ""
+        words = (
+            service.name,
+            service.pid,
+            service.port,
+            f"[{colour}]{service.state}{waits}[/{colour}]",
+            _span(service.own.get("uptime")),
+            str(service.own.get("heartbeat") or "")[11:19],
+            service.lag,
+            service.own.get("ticks_per_s"),
+        )
+        table.add_row(*("" if word is None else str(word) for word in words))
+    return table
+
+
+def _span(seconds: object) -> str:
+    """93784 -> 1d 2h; 65 -> 1m 5s."""
+    if not isinstance(seconds, (int, float)):
+        return ""
+    whole = int(seconds)
+    parts = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"))
+    first = next((place for place, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2])

@@ -1,0 +1,45 @@
+"""Programs: what runs, in which order, and how one sees that it is ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from arbig.runtime.settings import Settings
+
+Probe = Literal["port", "socket", "ready", "page"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """One supervised process: `python -m module`. `after`: not even begun before that service is ready. `page`: the
+    path whose answer shows that a page is served."""
+
+    name: str
+    module: str
+    probe: Probe
+    after: str | None = None
+    page: str = "/"
+
+
+PROGRAMS = (
+    Program("redis", "arbig.runtime.redis_server", "port"),
+    Program("exchange", "arbig.exchange", "socket"),
+    Program("gateway", "arbig.gateway", "ready"),
+    Program("market", "arbig.market", "ready"),
+    Program("trading", "arbig.trading", "ready"),
+    Program("strategy", "arbig.strategy", "ready"),
+    Program("web", "arbig.web", "ready"),
+    Program("console", "arbig.web.console", "page", after="web"),
+    Program("jupyter", "arbig.web.jupyter", "page", after="web", page="/api"),
+)
+BY_NAME = {program.name: program for program in PROGRAMS}
+TRADING_PATH = ("redis", "exchange", "gateway", "market", "trading", "strategy")
+
+
+def programs_of(settings: Settings) -> tuple[Program, ...]:
+    """An outside Redis and a broker's counter are not ours to run."""
+    absent = {"redis"} if not settings.redis.embedded else set()
+    if settings.gateway != "sim":
+        absent.add("exchange")
+    return tuple(program for program in PROGRAMS if program.name not in absent)

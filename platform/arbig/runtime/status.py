@@ -1,0 +1,125 @@
+"""Status: what runs and how it fares, gathered from the supervisor and from every service."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from arbig.runtime.control import Control, ControlError, Process
+from arbig.runtime.programs import Program, programs_of
+from arbig.runtime.ready import accepts, is_open, is_ready
+from arbig.runtime.settings import Settings, SettingsError
+
+BEYOND = ("uptime", "heartbeat", "ticks_per_s", "waits_for")
+COUNTED = ("trading_state", "orders_today", "trades_today")
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One line of the table."""
+
+    name: str
+    state: str
+    healthy: bool
+    pid: int | None
+    port: int | None
+    own: Mapping[str, Any]
+
+    @property
+    def lag(self) -> int | None:
+        return self.own.get("lag")
+
+    def as_json(self) -> dict[str, Any]:
+        beyond = {
+            name: self.own[name] for name in ("uptime", "heartbeat", "ticks_per_s", "waits_for") if name in self.own
+        }
+        return {
+            "name": self.name,
+            "healthy": self.healthy,
+            "pid": self.pid,
+            "port": self.port,
+            "lag": self.lag,
+            "state": self.state,
+            **beyond,
+        }
+
+
+def house_status(settings: Settings) -> dict[str, Any]:
+    """The one object of `arbig status --json`: services, connection, trading_state, orders_today, trades_today."""
+    services = services_of(settings)
+    own = {service.name: service.own for service in services}
+    trading = own.get("trading", {})
+    connected = own.get("gateway", {}).get("connected")
+    return {
+        "services": [service.as_json() for service in services],
+        "connection": "UNKNOWN" if connected is None else "CONNECTED" if connected else "DISCONNECTED",
+        **{name: trading.get(name) for name in COUNTED},
+    }
+
+
+def services_of(settings: Settings) -> list[ServiceStatus]:
+    """Every program of this copy, those that do not run too; asked all at once."""
+    try:
+        processes = {process.name: process for process in Control(settings).processes()}
+    except ControlError:
+        processes = {}
+    programs = programs_of(settings)
+    with ThreadPoolExecutor(len(programs)) as pool:
+        return list(pool.map(lambda program: _status(settings, program, processes.get(program.name)), programs))
+
+
+def _status(settings: Settings, program: Program, process: Process | None) -> ServiceStatus:
+    alive = process is not None and process.alive
+    own = _own(settings, program) if alive and program.probe == "ready" else {}
+    if alive and process is not None and "uptime" not in own:
+        own = {**own, "uptime": process.uptime}
+    healthy = alive and (bool(own.get("ready")) if program.probe == "ready" else is_up(settings, program))
+    return ServiceStatus(
+        name=program.name,
+        state=str(own.get("state") or (process.state.lower() if process else "stopped")),
+        healthy=healthy,
+        pid=process.pid if process else None,
+        port=port_of(settings, program),
+        own=own,
+    )
+
+
+def port_of(settings: Settings, program: Program) -> int | None:
+    try:
+        return None if program.probe == "socket" else settings.port(program.name)
+    except SettingsError:
+        return None
+
+
+def is_up(settings: Settings, program: Program) -> bool:
+    """Whether the program does what it is there for."""
+    if program.probe == "socket":
+        return accepts(settings.socket(program.name))
+    port = port_of(settings, program)
+    if port is None:
+        return False
+    if program.probe == "port":
+        return is_open(port)
+    return is_ready(port, settings.token, program.page if program.probe == "page" else "/ready")
+
+
+def _own(settings: Settings, program: Program) -> dict[str, Any]:
+    return ask(settings, program.name, "GET", "/status") or {}
+
+
+def ask(settings: Settings, service: str, method: str, path: str, timeout: float = 2.0) -> dict[str, Any] | None:
+    """A service's JSON answer; None when it does not answer with success."""
+    line = http.client.HTTPConnection("127.0.0.1", settings.port(service), timeout=timeout)
+    try:
+        line.request(method, path, headers={"Authorization": f"Bearer {settings.token}"})
+        answer = line.getresponse()
+        body = json.loads(answer.read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        line.close()
+    return body if answer.status < 300 and isinstance(body, dict) else None
