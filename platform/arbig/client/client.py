@@ -1,0 +1,188 @@
+"""Client: Web's REST in typed words. The console and the notebooks stand on it; it holds nothing.
+
+async with ArbigClient() as arbig:
+    for position in (await arbig.positions()).positions: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from arbig.client.answers import (
+    AccountSnapshot,
+    Bars,
+    Events,
+    House,
+    LastTick,
+    OrderAnswer,
+    Orders,
+    Positions,
+    Strategies,
+    Trades,
+)
+from arbig.domain.messages import Direction, Offset, OrderType
+from arbig.runtime.settings import load_settings
+
+API = "/api/v1"
+T = TypeVar("T")
+
+
+class ClientError(ConnectionError):
+    """One line: no running stack, a wrong token, or what the service said. `status` is the HTTP status, 0 for none."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ArbigClient:
+    """An async client. Without arguments it finds address and token in the run folder of the copy at hand."""
+
+    def __init__(self, base_url: str | None = None, token: str | None = None, timeout_seconds: float = 5.0) -> None:
+        self.base_url, self.token = _found(base_url, token)
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url,
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=timeout_seconds,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> ArbigClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # ---- questions
+
+    async def status(self) -> House:
+        return await self._get("/status", House)
+
+    async def tick(self, symbol: str) -> LastTick:
+        return await self._get(f"/ticks/{symbol}", LastTick)
+
+    async def bars(
+        self, symbol: str, interval: str = "1m", since: datetime | None = None, limit: int | None = None
+    ) -> Bars:
+        return await self._get(f"/bars/{symbol}", Bars, interval=interval, since=_wire(since), limit=limit)
+
+    async def instruments(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self._get("/instruments", dict[str, Any]))["contracts"]
+        return found
+
+    async def positions(self) -> Positions:
+        return await self._get("/positions", Positions)
+
+    async def account(self) -> AccountSnapshot:
+        return await self._get("/account", AccountSnapshot)
+
+    async def orders(self, active: bool | None = None, limit: int | None = None) -> Orders:
+        return await self._get("/orders", Orders, active=active, limit=limit)
+
+    async def trades(self, since: datetime | None = None) -> Trades:
+        return await self._get("/trades", Trades, since=_wire(since))
+
+    async def strategies(self) -> Strategies:
+        return await self._get("/strategies", Strategies)
+
+    async def events(self, after: str | None = None, limit: int | None = None) -> Events:
+        return await self._get("/events", Events, after=after, limit=limit)
+
+    async def logs(self, **wanted: str | int | None) -> list[dict[str, Any]]:
+        """The newest lines; `service= level= grep= since= limit=`."""
+        found: list[dict[str, Any]] = (await self._get("/logs", dict[str, Any], **wanted))["records"]
+        return found
+
+    # ---- actions
+
+    async def send_order(
+        self,
+        symbol: str,
+        direction: Direction,
+        offset: Offset,
+        price: float,
+        volume: int,
+        order_type: OrderType = OrderType.LIMIT,
+        request_id: str | None = None,
+    ) -> OrderAnswer:
+        wish = {
+            "symbol": symbol,
+            "direction": direction,
+            "offset": offset,
+            "order_type": order_type,
+            "price": price,
+            "volume": volume,
+            "request_id": request_id,
+        }
+        given = {name: value for name, value in wish.items() if value is not None}
+        return await self._ask("POST", "/orders", OrderAnswer, json=given)
+
+    async def cancel_order(self, order_id: str) -> dict[str, Any]:
+        return await self._ask("DELETE", f"/orders/{order_id}", dict[str, Any])
+
+    async def control_service(self, name: str, action: str) -> dict[str, Any]:
+        return await self._ask("POST", f"/services/{name}/{action}", dict[str, Any])
+
+    async def control_strategy(self, name: str, action: str) -> dict[str, Any]:
+        return await self._ask("POST", f"/strategies/{name}/{action}", dict[str, Any])
+
+    async def ticket(self) -> str:
+        """A single-use log-in ticket for a browser."""
+        return str((await self._ask("POST", "/tickets", dict[str, Any]))["ticket"])
+
+    # ---- one way out
+
+    async def _get(self, path: str, kind: type[T], **query: Any) -> T:
+        return await self._ask("GET", path, kind, params={k: v for k, v in query.items() if v is not None})
+
+    async def _ask(
+        self, method: str, path: str, kind: type[T], params: Mapping[str, Any] | None = None, json: Any = None
+    ) -> T:
+        try:
+            answer = await self._http.request(method, API + path, params=params, json=json)
+        except httpx.ConnectError:
+            raise no_stack(self.base_url) from None
+        except httpx.HTTPError as error:
+            raise ClientError(f"{self.base_url}: {type(error).__name__} {error}".rstrip()) from None
+        if answer.is_error:
+            raise ClientError(_reason(answer), answer.status_code)
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise ClientError(f"{method} {path}: an answer of another version: {error}") from None
+
+
+def no_stack(base_url: str) -> ClientError:
+    return ClientError(f"no running stack at {base_url}: run make up")
+
+
+def _found(base_url: str | None, token: str | None) -> tuple[str, str]:
+    if base_url is not None and token is not None:
+        return base_url.rstrip("/"), token
+    settings = load_settings()
+    return (base_url or f"http://127.0.0.1:{settings.port('web')}").rstrip("/"), token or settings.token
+
+
+def _wire(time: datetime | None) -> str | None:
+    return time.replace(tzinfo=None).isoformat() if time else None
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = answer.text[:200] or answer.reason_phrase
+    if isinstance(detail, list):
+        detail = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in detail)
+    return str(detail)

@@ -1,0 +1,208 @@
+"""Web's REST: /api/v1, what the services know and do, for people. Each answer is the sibling's own; a sibling that is
+away gives a 503 with one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol
+
+import structlog
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from arbig.domain.messages import Direction, Offset, OrderType
+from arbig.runtime.clock import WallClock
+from arbig.runtime.http import CallError, call
+from arbig.runtime.logs import Wanted, read_logs, since_of
+from arbig.runtime.settings import Settings
+from arbig.web.hub import is_entry_id
+
+PREFIX = "/api/v1"
+CALL_SECONDS = 2.0
+
+Symbol = Annotated[str, Path(pattern=r"^[A-Za-z]{1,4}\d{3,4}(\.[A-Z]{2,5})?$", examples=["au2512"])]
+Name = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+
+log = structlog.get_logger()
+
+
+class Wish(BaseModel):
+    """A person's order. Trading gives it its identity, splits the offset and judges the risk."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str = Field(examples=["au2512"])
+    exchange: str | None = None
+    direction: Direction
+    offset: Offset
+    order_type: OrderType = OrderType.LIMIT
+    price: float = Field(allow_inf_nan=False)
+    volume: int
+    strategy_name: str | None = None
+    request_id: str | None = Field(
+        None, max_length=64, description="send the same wish twice with the same id: one order"
+    )
+
+
+class House(Protocol):
+    """What the routes need of the service that carries them."""
+
+    settings: Settings
+
+    async def house_status(self) -> dict[str, Any]: ...
+
+    async def control(self, name: str, action: str) -> dict[str, Any]: ...
+
+    async def events(self, after: str | None, limit: int) -> dict[str, Any]: ...
+
+    def new_ticket(self) -> str: ...
+
+
+def api_of(house: House) -> APIRouter:
+    router = APIRouter(prefix=PREFIX)
+
+    async def ask(service: str, method: str, path: str, **query: Any) -> Any:
+        return await asked(house.settings, service, method, path, **query)
+
+    @router.get("/status", tags=["house"])
+    async def status() -> dict[str, Any]:
+        """The same object as `arbig status --json`."""
+        return await house.house_status()
+
+    @router.get("/services", tags=["house"])
+    async def services() -> dict[str, Any]:
+        return {"services": (await house.house_status())["services"]}
+
+    @router.post("/services/{name}/{action}", tags=["house"], status_code=202)
+    async def control(name: Name, action: Literal["start", "stop", "restart"], request: Request) -> dict[str, Any]:
+        """Start, stop or restart one service through the supervisor."""
+        audit(request, f"{action} service", name)
+        return await house.control(name, action)
+
+    @router.get("/logs", tags=["house"])
+    async def logs(
+        service: str | None = Query(None, pattern=r"^[\w-]{1,32}$"),
+        level: Literal["debug", "info", "warning", "error", "critical"] = "info",
+        grep: str | None = Query(None, max_length=200),
+        since: str | None = Query(None, max_length=40, examples=["10m"]),
+        limit: Limit = 200,
+    ) -> dict[str, Any]:
+        """The newest log lines of all services, or of one, oldest first."""
+        return await asyncio.to_thread(_logs, house.settings, service, level, grep, since, limit)
+
+    @router.get("/events", tags=["house"])
+    async def events(after: str | None = Query(None, max_length=40), limit: Limit = 200) -> dict[str, Any]:
+        """Connections, reconciliations, trading states, alarms."""
+        if after is not None and not is_entry_id(after):
+            raise HTTPException(422, f"after: found {after!r}, expected a stream id, e.g. 1766494801500-0")
+        return await house.events(after, limit)
+
+    @router.post("/tickets", tags=["log-in"], status_code=201)
+    async def ticket(request: Request) -> dict[str, Any]:
+        """A single-use log-in ticket for /login?ticket=..., valid for ten minutes. Asked with the token only."""
+        if request.scope["state"]["who"] != "token":
+            raise HTTPException(403, "a ticket is given for the token only, not for a session")
+        return {"ticket": house.new_ticket(), "valid_seconds": 600}
+
+    @router.get("/ticks/{symbol}", tags=["market"])
+    async def ticks(symbol: Symbol) -> Any:
+        return await ask("market", "GET", f"/ticks/{symbol}")
+
+    @router.get("/bars/{symbol}", tags=["market"])
+    async def bars(
+        symbol: Symbol,
+        interval: str = Query("1m", pattern=r"^(\d{1,3}m|1h|d|1d)$"),
+        since: datetime | None = None,
+        limit: Limit = 500,
+    ) -> Any:
+        """Bars stamped with their first minute, oldest first."""
+        naive = since.replace(tzinfo=None).isoformat() if since else None
+        return await ask("market", "GET", f"/bars/{symbol}", interval=interval, since=naive, limit=limit)
+
+    @router.get("/instruments", tags=["market"])
+    async def instruments() -> Any:
+        return await ask("gateway", "GET", "/contracts")
+
+    @router.get("/clock", tags=["market"])
+    async def clock() -> Any:
+        """The exchange's clock: session time, trading day, speed."""
+        return await ask("gateway", "GET", "/clock")
+
+    @router.get("/positions", tags=["trading"])
+    async def positions() -> Any:
+        return await ask("trading", "GET", "/positions")
+
+    @router.get("/account", tags=["trading"])
+    async def account() -> Any:
+        return await ask("trading", "GET", "/account")
+
+    @router.get("/orders", tags=["trading"])
+    async def orders(active: bool | None = None, limit: Limit = 500) -> Any:
+        return await ask("trading", "GET", "/orders", active=_word(active), limit=limit)
+
+    @router.post("/orders", tags=["trading"], status_code=202)
+    async def send_order(wish: Wish, request: Request) -> Any:
+        audit(request, "order", f"{wish.direction} {wish.offset} {wish.volume} {wish.symbol} at {wish.price}")
+        return await ask("trading", "POST", "/orders", json=wish.model_dump(mode="json", exclude_none=True))
+
+    @router.delete("/orders/{order_id}", tags=["trading"], status_code=202)
+    async def cancel_order(order_id: Name, request: Request) -> Any:
+        """Cancel by order id or request id."""
+        audit(request, "cancel", order_id)
+        return await ask("trading", "DELETE", f"/orders/{order_id}")
+
+    @router.get("/trades", tags=["trading"])
+    async def trades(since: datetime | None = None) -> Any:
+        naive = since.replace(tzinfo=None).isoformat() if since else None
+        return await ask("trading", "GET", "/trades", since=naive)
+
+    @router.get("/trading/state", tags=["trading"])
+    async def trading_state() -> Any:
+        return await ask("trading", "GET", "/state")
+
+    @router.get("/strategies", tags=["strategies"])
+    async def strategies() -> Any:
+        return await ask("strategy", "GET", "/strategies")
+
+    @router.post("/strategies/{name}/{action}", tags=["strategies"], status_code=202)
+    async def strategy(name: Name, action: Literal["start", "stop", "pause", "resume"], request: Request) -> Any:
+        audit(request, f"{action} strategy", name)
+        return await ask("strategy", "POST", f"/strategies/{name}/{action}")
+
+    return router
+
+
+async def asked(settings: Settings, service: str, method: str, path: str, *, json: Any = None, **query: Any) -> Any:
+    """A sibling's answer, or the HTTP error a person understands."""
+    try:
+        return await call(settings, service, method, path, params=query, json=json, timeout=CALL_SECONDS)
+    except CallError as error:
+        if error.status and isinstance(error.body, dict) and "detail" in error.body:
+            raise HTTPException(error.status, error.body["detail"]) from None
+        if error.status and error.status != 500:
+            raise HTTPException(error.status, error.body) from None
+        raise HTTPException(503, f"{service} does not answer; see: arbig logs {service}") from None
+
+
+def audit(request: Request, action: str, what: str) -> None:
+    """One line for each thing that somebody does."""
+    client = request.client.host if request.client else "?"
+    log.info("action", action=action, what=what, who=request.scope["state"]["who"], client=client)
+
+
+def _word(flag: bool | None) -> str | None:
+    return None if flag is None else str(flag).lower()
+
+
+def _logs(
+    settings: Settings, service: str | None, level: str, grep: str | None, since: str | None, limit: int
+) -> dict[str, Any]:
+    try:
+        wanted = Wanted(service, level, grep, since_of(since, WallClock().now()) if since else None)
+        return {"records": list(deque(read_logs(settings.logs, wanted), maxlen=limit))}
+    except (ValueError, re.error) as error:
+        raise HTTPException(422, str(error)) from None

@@ -1,0 +1,54 @@
+"""The console's process: `python -m arbig.web.console` is `panel serve dashboards/console.py`, bound to this machine,
+open to our own pages only, and behind Web's log-in."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from arbig.runtime.child import die_with_parent
+from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings
+from arbig.web import console_door
+from arbig.web.door import cookie_name
+
+UNUSED_SESSION_MILLISECONDS = 10_000
+
+
+def arguments(settings: Settings) -> list[str]:
+    """The words after `panel`."""
+    port = settings.port("console")
+    return [
+        "serve",
+        str(settings.root / "dashboards" / "console.py"),
+        "--address=127.0.0.1",
+        f"--port={port}",
+        f"--allow-websocket-origin=127.0.0.1:{port}",
+        f"--allow-websocket-origin=localhost:{port}",
+        f"--auth-module={Path(console_door.__file__)}",
+        f"--exclude-cookies={cookie_name(settings)}",
+        "--exclude-headers=Cookie",
+        f"--unused-session-lifetime={UNUSED_SESSION_MILLISECONDS}",
+        f"--check-unused-sessions={UNUSED_SESSION_MILLISECONDS}",
+        "--log-level=warning",
+    ]
+
+
+def main() -> int:
+    die_with_parent()
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    os.environ["BOKEH_COOKIE_SECRET"] = secrets.token_urlsafe(32)
+    os.environ["BOKEH_RESOURCES"] = "server"
+    from panel.command import main as panel
+
+    panel(arguments(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The console's door, as Bokeh's auth hook: whoever has Web's session may enter, everybody else goes to Web's log-in.
+Asked for the page and again for its WebSocket."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from tornado.web import RequestHandler
+
+from arbig.runtime.clock import WallClock
+from arbig.runtime.settings import Settings, load_settings
+from arbig.web.door import Sessions, cookie_name
+
+login_url = "/login"
+logout_url = "/logout"
+
+
+@cache
+def _house() -> tuple[Settings, Sessions]:
+    settings = load_settings()
+    return settings, Sessions(settings, WallClock())
+
+
+def get_user(handler: RequestHandler) -> str | None:
+    settings, sessions = _house()
+    return "trader" if sessions.is_open(handler.get_cookie(cookie_name(settings))) else None
+
+
+def web_address(handler: RequestHandler, path: str) -> str:
+    """Web, under the host name the browser uses: cookies belong to host names."""
+    host = "localhost" if handler.request.host_name == "localhost" else "127.0.0.1"
+    return f"http://{host}:{_house()[0].port('web')}{path}"
+
+
+class LoginHandler(RequestHandler):
+    def get(self) -> None:
+        self.redirect(web_address(self, "/login?next=console"))
+
+
+class LogoutHandler(RequestHandler):
+    def get(self) -> None:
+        self.redirect(web_address(self, "/logout"))

@@ -1,0 +1,150 @@
+"""Web's guard: looks at every request and every WebSocket before any route does.
+
+Order: Host (DNS rebinding), open paths, bearer token, session cookie; an unsafe method that comes by cookie must also
+name our own Origin and carry the header a foreign page cannot send. Loopback is not authentication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Literal
+from urllib.parse import parse_qs, quote
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from arbig.runtime.settings import Settings
+from arbig.web.door import Door, cookie_name
+
+OPEN_PATHS = frozenset({"/health", "/login"})
+PAGES = {"/": "console", "/docs": "docs"}
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CSRF_HEADER = "x-arbig"
+
+Who = Literal["token", "session", "ticket"]
+
+SECURITY_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data:; frame-ancestors 'none'; form-action 'self'",
+    ),
+)
+
+
+def own_hosts(settings: Settings) -> frozenset[str]:
+    port = settings.port("web")
+    return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+
+
+def own_origins(settings: Settings) -> frozenset[str]:
+    return frozenset(f"http://{host}" for host in own_hosts(settings))
+
+
+class Refusal(Exception):
+    """Why a request may not go on."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+class Guard:
+    """ASGI middleware. The door is asked for late: it opens when the service starts."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, door: Callable[[], Door]) -> None:
+        self._app = app
+        self._door = door
+        self._hosts = own_hosts(settings)
+        self._origins = own_origins(settings)
+        self._cookie = cookie_name(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope.setdefault("state", {})["who"] = self._admit(scope)
+        except Refusal as refusal:
+            await self._refuse(refusal, scope, receive, send)
+            return
+        await self._app(scope, receive, _with_security_headers(send))
+
+    def _admit(self, scope: Scope) -> Who | None:
+        headers = Headers(scope=scope)
+        if headers.get("host", "") not in self._hosts:
+            raise Refusal(421, f"Host {headers.get('host', '')!r} is not this server; open http://127.0.0.1 instead")
+        origin = headers.get("origin")
+        if scope["type"] == "websocket":
+            return self._admit_socket(scope, headers, origin)
+        return self._admit_request(scope, headers, origin)
+
+    def _admit_request(self, scope: Scope, headers: Headers, origin: str | None) -> Who | None:
+        safe = scope["method"] in SAFE_METHODS
+        if scope["path"] in OPEN_PATHS:
+            if not safe and origin not in self._origins:
+                raise Refusal(403, f"Origin {origin!r} may not log in here")
+            return None
+        if "authorization" in headers:
+            return self._bearer(headers["authorization"])
+        if not self._door().is_open(_cookie(headers, self._cookie)):
+            raise Refusal(401, "log in, or send the header Authorization: Bearer with the token of data/run/token")
+        if not safe and (origin not in self._origins or CSRF_HEADER not in headers):
+            raise Refusal(403, f"a {scope['method']} by cookie needs our own Origin and the header X-Arbig")
+        return "session"
+
+    def _admit_socket(self, scope: Scope, headers: Headers, origin: str | None) -> Who:
+        if origin is not None and origin not in self._origins:
+            raise Refusal(403, f"Origin {origin!r} may not open a WebSocket here")
+        if "authorization" in headers:
+            return self._bearer(headers["authorization"])
+        ticket = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])[0]
+        if ticket and self._door().take_ticket(ticket):
+            return "ticket"
+        if origin is not None and self._door().is_open(_cookie(headers, self._cookie)):
+            return "session"
+        raise Refusal(401, "a WebSocket needs the bearer token, a ticket or a session")
+
+    def _bearer(self, header: str) -> Who:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not self._door().is_token(token.strip()):
+            raise Refusal(401, "wrong token: expected the content of data/run/token")
+        return "token"
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4000 + refusal.status, "reason": refusal.reason[:120]})
+            return
+        await _answer(refusal, scope)(scope, receive, _with_security_headers(send))
+
+
+def _answer(refusal: Refusal, scope: Scope) -> Response:
+    page = PAGES.get(scope["path"])
+    if refusal.status == 401 and page and scope["method"] == "GET" and "authorization" not in Headers(scope=scope):
+        return RedirectResponse(f"/login?next={quote(page)}", status_code=303)
+    headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else None
+    return JSONResponse({"detail": refusal.reason}, status_code=refusal.status, headers=headers)
+
+
+def _cookie(headers: Headers, name: str) -> str | None:
+    try:
+        morsel: Any = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None
+
+
+def _with_security_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+        await send(message)
+
+    return sending

@@ -1,0 +1,52 @@
+"""JupyterLab's process: `python -m arbig.web.jupyter`, in notebooks/, bound to this machine, behind Web's log-in.
+
+Its own random token stays in a file of mode 0600 for programs that need it; no link ever shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from arbig.runtime.child import die_with_parent
+from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings, private_folder, secret_file
+
+
+def arguments(settings: Settings) -> list[str]:
+    notebooks = settings.root / "notebooks"
+    notebooks.mkdir(exist_ok=True)
+    return [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={settings.port('jupyter')}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.open_browser=False",
+        f"--ServerApp.root_dir={notebooks}",
+        f"--ServerApp.allow_root={os.getuid() == 0}",
+        "--ServerApp.identity_provider_class=arbig.web.jupyter_door.HouseIdentity",
+        "--ServerApp.log_level=WARN",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
+
+
+def main() -> int:
+    die_with_parent()
+    try:
+        settings = load_settings()
+        token_file = settings.run / "jupyter_token"
+        secret_file(token_file)
+        os.environ["JUPYTER_RUNTIME_DIR"] = str(private_folder(settings.run / "jupyter"))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    os.environ["JUPYTER_TOKEN_FILE"] = str(token_file)
+    os.environ.pop("JUPYTER_TOKEN", None)
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+
+    LabApp.launch_instance(arguments(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
