@@ -184,19 +184,19 @@ def test_a_stop_whose_market_has_run_away_is_denied():
 
 def test_the_fourth_order_within_a_second_is_denied_and_a_second_later_it_passes():
     look = view(sent=[sent(99.2, price=800.0 + n) for n in range(3)])
-    assert sentence(wish(), look) == "au2512: 3 orders in the last second, at most 3 allowed"
+    assert sentence(wish(), look) == "au2512: 3 orders in the last second, no more are allowed"
     assert sentence(wish(), replace(look, now=100.2)) is None
 
 
 def test_the_sixty_first_order_within_a_minute_is_denied():
     look = view(sent=[sent(41.0 + n / 2, price=800.0 + n) for n in range(60)], now=100.9)
-    assert sentence(wish(), look) == "au2512: 60 orders in the last minute, at most 60 allowed"
+    assert sentence(wish(), look) == "au2512: 60 orders in the last minute, no more are allowed"
 
 
 def test_a_fourth_equal_order_within_a_second_is_denied():
     rules = rules_from(replace(RiskSettings(), order_rate=None))
     look = view(sent=[sent(99.5)] * 3)
-    assert judge(rules, wish(), look).sentence == "au2512: 3 equal orders within 1 s, at most 3 allowed"
+    assert judge(rules, wish(), look).sentence == "au2512: 3 equal orders within 1 s, no more are allowed"
     assert judge(rules, wish(price=800.1), look) is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt
@@ -22,12 +23,12 @@ class DuplicateOrder:
     within_seconds: Annotated[float, Gt(0)] = 1.0
 
     def judge(self, order: OrderRequest, view: RiskView) -> Denial | None:
-        equal = sum(
-            1 for sent in view.sent if view.now - sent.at < self.within_seconds and sent == Sent.of(order, sent.at)
-        )
+        recent = takewhile(lambda sent: view.now - sent.at < self.within_seconds, reversed(view.sent))
+        wish = Sent.of(order, view.now)
+        equal = sum(1 for sent in recent if sent == wish)
         if equal < self.max_orders:
             return None
         return Denial(
             "DUPLICATE_ORDER",
-            f"{order.symbol}: {equal} equal orders within {self.within_seconds:g} s, at most {self.max_orders} allowed",
+            f"{order.symbol}: {equal} equal orders within {self.within_seconds:g} s, no more are allowed",
         )

@@ -21,9 +21,6 @@ class OrderRate:
 
     def judge(self, order: OrderRequest, view: RiskView) -> Denial | None:
         for seconds, most, word in ((1.0, self.per_second, "second"), (60.0, self.per_minute, "minute")):
-            count = sum(1 for sent in view.sent if view.now - sent.at < seconds)
-            if count >= most:
-                return Denial(
-                    "ORDER_RATE", f"{order.symbol}: {count} orders in the last {word}, at most {most} allowed"
-                )
+            if len(view.sent) >= most and view.now - view.sent[-most].at < seconds:
+                return Denial("ORDER_RATE", f"{order.symbol}: {most} orders in the last {word}, no more are allowed")
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
@@ -23,9 +23,9 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An order sent earlier, at a reading of the wall's monotonic seconds."""
+    """An order sent earlier, at a reading of the wall's monotonic seconds. Two are equal when they ask for the same."""
 
-    at: float
+    at: float = field(compare=False)
     symbol: str
     direction: Direction
     offset: Offset
@@ -39,7 +39,8 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class RiskView:
-    """All that rules may look at. `now` is in monotonic seconds like `Sent.at`; `sent` reaches back a minute."""
+    """All that rules may look at. `now` is in monotonic seconds like `Sent.at`; `sent` reaches back a minute,
+    oldest first."""
 
     instrument: Instrument
     now: float
