@@ -1,0 +1,55 @@
+"""Bars of a whole day at once: what `BarGenerator` makes of a path's ticks, in columns (a test holds them together)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import numpy as np
+
+from arbig.domain.messages import BarData, Exchange, Interval
+from arbig.domain.sessions import Segment
+from arbig.exchange.prices import DayPath, Path
+
+MINUTE_MS = 60_000
+MINUTE = timedelta(minutes=1)
+
+
+def minute_bars(path: Path, segments: Sequence[Segment]) -> Iterator[BarData]:
+    """One bar for every minute with a tick, stamped with its start. The auction belongs to the first minute, a
+    segment's closing tick to its last."""
+    columns = path if isinstance(path, DayPath) else path.columns()
+    minutes = _minutes(columns, segments)
+    first = np.flatnonzero(np.diff(minutes, prepend=-1))
+    last = np.append(first[1:], len(minutes)) - 1
+    high = np.maximum.reduceat(columns.last, first).tolist()
+    low = np.minimum.reduceat(columns.last, first).tolist()
+    volume = np.diff(columns.volume[last], prepend=0).tolist()
+    turnover = np.round(np.diff(columns.turnover[last], prepend=0.0), 2).tolist()
+    opens, closes = columns.last[first].tolist(), columns.last[last].tolist()
+    interest = columns.open_interest[last].tolist()
+    for seq, minute in enumerate(minutes[first].tolist()):
+        yield BarData(
+            symbol=path.instrument.symbol,
+            exchange=Exchange(path.instrument.exchange),
+            datetime=columns.base + minute * MINUTE,
+            interval=Interval.MINUTE,
+            open_price=opens[seq],
+            high_price=high[seq],
+            low_price=low[seq],
+            close_price=closes[seq],
+            volume=volume[seq],
+            open_interest=interest[seq],
+            turnover=turnover[seq],
+            trading_day=path.trading_day,
+            seq=seq + 1,
+        )
+
+
+def _minutes(columns: DayPath, segments: Sequence[Segment]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """For every tick the minute of its bar, counted from the path's base."""
+    minutes = columns.offset_ms // MINUTE_MS
+    starts = [(segment.start - columns.base) // MINUTE for segment in segments]
+    ends = [(segment.end - columns.base) // MINUTE for segment in segments]
+    closing = np.isin(columns.offset_ms, np.array(ends) * MINUTE_MS)
+    return np.maximum(np.where(closing, minutes - 1, minutes), starts[0])

@@ -1,0 +1,162 @@
+"""Counter: the exchange with its memory. A wish goes in, its effect is committed, then the words about it come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from arbig.domain.counter import (
+    Answer,
+    CancelOrder,
+    ClockMark,
+    ClockRow,
+    InsertOrder,
+    LoggedIn,
+    Login,
+    OrderReport,
+    Query,
+    QueryHistory,
+    ReplayEnd,
+    Subject,
+    Subscribe,
+    TickBatch,
+    TradeReport,
+    Word,
+)
+from arbig.domain.instruments import UnknownSymbol
+from arbig.domain.messages import TickData, encode
+from arbig.exchange.core import Event, Rules, SimulatedExchange
+from arbig.exchange.store import ExchangeStore
+
+BATCH = 500
+
+
+class Said(NamedTuple):
+    """Words for the one who asked, and words for everybody who is logged in."""
+
+    to_asker: tuple[Word, ...] = ()
+    to_all: tuple[Word, ...] = ()
+
+
+class Counter:
+    """The simulated exchange behind the protocol of `domain/counter.py`; who carries the words is not its business."""
+
+    def __init__(self, rules: Rules, store: ExchangeStore, symbols: Sequence[str], speed: float) -> None:
+        self.store = store
+        self.speed = speed
+        self.running = False
+        known = store.load()
+        if known is None:
+            self.exchange = SimulatedExchange(rules)
+            self._told = self.exchange.session_time
+        else:
+            truth, self._told, orders = known
+            self.exchange = SimulatedExchange(rules, truth, orders)
+        self.exchange.subscribe(symbols)
+        self._commit(())
+
+    def advance(self, step: timedelta, grace: timedelta) -> tuple[Word, ...]:
+        """Let session time pass; closed hours pass in one leap."""
+        moment, segment_end = self.exchange.next_moment(step, grace)
+        return self.advance_to(moment, segment_end)
+
+    def advance_to(self, moment: datetime, segment_end: bool = False) -> tuple[Word, ...]:
+        before = self.exchange.session_time
+        again = self.exchange.ticks_between(self._told, before) if self._told < before else ()
+        events: list[Event] = [*again, *self.exchange.advance_to(moment)]
+        self._told = before
+        if any(not isinstance(event, TickData) for event in events):
+            self._commit(events)
+        self._told = self.exchange.session_time
+        mark = ClockMark(
+            session_time=self.exchange.session_time, trading_day=self.exchange.trading_day, segment_end=segment_end
+        )
+        return (*_words(events), mark)
+
+    def save_clock(self) -> None:
+        """Everything up to the session time has been told: a restart need not tell it again."""
+        self._commit(())
+
+    def login(self, wish: Login) -> tuple[Word, ...]:
+        truth = self.exchange.truth
+        greeting = LoggedIn(
+            trading_day=truth.trading_day,
+            session_time=truth.session_time,
+            symbols=truth.symbols,
+            max_order_ref=truth.max_order_ref,
+            running=self.running,
+        )
+        return (greeting, *self.store.replay(wish.since, truth.trading_day), ReplayEnd(flow=truth.flow))
+
+    def insert(self, wish: InsertOrder) -> Said:
+        events = self.exchange.insert_order(wish)
+        self._commit(events)
+        words = tuple(_words(events))
+        return Said(to_all=words)
+
+    def cancel(self, wish: CancelOrder) -> Said:
+        events = self.exchange.cancel_order(wish)
+        self._commit(events)
+        return Said(to_all=tuple(_words(events)))
+
+    def subscribe(self, wish: Subscribe) -> None:
+        """Unknown contracts are left out: the front says nothing about them either."""
+        for symbol in wish.symbols:
+            try:
+                self.exchange.subscribe([symbol])
+            except UnknownSymbol:
+                continue
+        self._commit(())
+
+    def query(self, wish: Query) -> Answer:
+        exchange = self.exchange
+        match wish.subject:
+            case Subject.ORDERS:
+                return Answer(number=wish.number, orders=exchange.order_reports())
+            case Subject.TRADES:
+                return Answer(number=wish.number, trades=self.store.trades(exchange.trading_day))
+            case Subject.POSITIONS:
+                return Answer(number=wish.number, positions=exchange.positions())
+            case Subject.ACCOUNT:
+                return Answer(number=wish.number, account=exchange.account_row())
+            case Subject.CLOCK:
+                clock = ClockRow(
+                    session_time=exchange.session_time,
+                    trading_day=exchange.trading_day,
+                    speed=self.speed,
+                    running=self.running,
+                )
+                return Answer(number=wish.number, clock=clock)
+
+    def history(self, wish: QueryHistory) -> Answer:
+        try:
+            return Answer(number=wish.number, bars=tuple(self.exchange.history(wish.symbol, wish.start, wish.end)))
+        except UnknownSymbol as error:
+            return Answer(number=wish.number, error=str(error))
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _commit(self, events: Iterable[Event]) -> None:
+        reports = [event for event in events if isinstance(event, OrderReport | TradeReport)]
+        self.store.commit(self.exchange.truth, self._told, self.exchange.take_changed(), reports)
+
+
+def _words(events: Iterable[Event]) -> Iterable[Word]:
+    """Neighbouring ticks travel together; everything keeps its order."""
+    ticks: list[tuple[str, int, bytes]] = []
+    for event in events:
+        if isinstance(event, TickData):
+            ticks.append((event.symbol, event.seq or 0, encode(event)))
+            if len(ticks) < BATCH:
+                continue
+            yield TickBatch(ticks=tuple(ticks))
+            ticks = []
+            continue
+        if ticks:
+            yield TickBatch(ticks=tuple(ticks))
+            ticks = []
+        yield event
+    if ticks:
+        yield TickBatch(ticks=tuple(ticks))

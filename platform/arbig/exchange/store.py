@@ -1,0 +1,135 @@
+"""Store: the exchange's own truth in `data/exchange/exchange.db`. What a client is told is on disk before."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from arbig.domain.counter import OrderReport, Report, TradeReport
+from arbig.exchange.core import Order, Truth
+from arbig.store.database import PRAGMAS, StoreError, explained
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE truth (id INTEGER PRIMARY KEY CHECK (id = 1), identity TEXT NOT NULL, truth BLOB, told TEXT);
+CREATE TABLE orders (
+    number INTEGER PRIMARY KEY, trading_day TEXT NOT NULL, order_ref INTEGER NOT NULL, symbol TEXT NOT NULL,
+    status TEXT NOT NULL, traded INTEGER NOT NULL, record BLOB NOT NULL
+);
+CREATE INDEX orders_of_day ON orders (trading_day);
+CREATE TABLE reports (flow INTEGER PRIMARY KEY, trading_day TEXT NOT NULL, is_trade INTEGER NOT NULL, report BLOB NOT NULL);
+CREATE INDEX reports_of_day ON reports (trading_day, is_trade);
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_truth = msgspec.msgpack.Decoder(Truth)
+_order = msgspec.msgpack.Decoder(Order)
+_report = msgspec.msgpack.Decoder(OrderReport | TradeReport)
+
+
+class ExchangeStore:
+    """One writer; every commit is on disk when it returns."""
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path = path
+        self._lock = _locked(path)
+        self._db = _opened(path)
+        found = self._db.execute("SELECT identity FROM truth").fetchone()
+        if found is None:
+            with self._transaction():
+                self._db.execute("INSERT INTO truth VALUES (1, ?, NULL, NULL)", (identity,))
+        elif found[0] != identity:
+            raise StoreError(
+                f"{path} belongs to another simulation ({found[0]}), config/simulation.yaml says {identity}: "
+                "put these values back, or start with a fresh folder: arbig up --data DIR"
+            )
+
+    def load(self) -> tuple[Truth, datetime, list[Order]] | None:
+        """The truth, the session time up to which ticks are known to be told, the trading day's orders."""
+        truth, told = self._db.execute("SELECT truth, told FROM truth").fetchone()
+        if truth is None:
+            return None
+        state: Truth = _truth.decode(truth)
+        day = state.trading_day.isoformat()
+        found = self._db.execute("SELECT record FROM orders WHERE trading_day = ? ORDER BY number", (day,))
+        return state, datetime.fromisoformat(told), [_order.decode(record) for (record,) in found]
+
+    def commit(self, truth: Truth, told: datetime, orders: Sequence[Order], reports: Sequence[Report]) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE truth SET truth = ?, told = ?", (_encode(truth), told.isoformat()))
+            self._db.executemany(
+                "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (o.number, o.trading_day.isoformat(), o.order_ref, o.symbol, o.status, o.traded, _encode(o))
+                    for o in orders
+                ],
+            )
+            self._db.executemany(
+                "INSERT INTO reports VALUES (?, ?, ?, ?)",
+                [(r.flow, r.trading_day.isoformat(), isinstance(r, TradeReport), _encode(r)) for r in reports],
+            )
+
+    def replay(self, since: int, trading_day: date) -> Iterator[Report]:
+        """The private flow of the trading day, and before it whatever came after `since`."""
+        found = self._db.execute(
+            "SELECT report FROM reports WHERE flow > ? OR trading_day = ? ORDER BY flow", (since, trading_day.isoformat())
+        )
+        for (report,) in found.fetchall():
+            yield _report.decode(report)
+
+    def trades(self, trading_day: date) -> tuple[TradeReport, ...]:
+        found = self._db.execute(
+            "SELECT report FROM reports WHERE trading_day = ? AND is_trade ORDER BY flow", (trading_day.isoformat(),)
+        )
+        return tuple(_report.decode(report) for (report,) in found.fetchall())
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise explained(self.path, error) from error
+
+
+def _locked(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(path.with_suffix(".lock"), "ab")  # noqa: SIM115 - held as long as the store
+    except OSError as error:
+        raise StoreError(f"{path.parent}: {error.strerror}: make it a folder we may write to") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise StoreError(f"{path} is in use by another exchange: stop the other copy") from error
+    return handle
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, cached_statements=64)
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found not in (0, SCHEMA_VERSION):
+            raise StoreError(f"{path} has schema {found}, this build knows {SCHEMA_VERSION}: update arbig")
+        if found == 0:
+            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+    return connection

@@ -1,0 +1,649 @@
+"""Journal: the Gateway's memory of what it was told, what it sent and what it heard. One SQLite file, one writer.
+
+A command's row and its order reference are committed before anything is sent; the reference is never reset. Every
+callback is an event with a unique id, kept here before it is published: a replay of the counter changes nothing, a
+crash between the commit and the bus loses nothing. Orders the journal does not know belong to somebody else.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import msgspec
+
+from arbig.bus.topics import EVENT, ORDER_STATUS, POSITION, TRADE
+from arbig.domain.counter import CancelRejected, InsertRejected, OrderReport, Report, TradeReport
+from arbig.domain.messages import (
+    CommandData,
+    Detail,
+    EventData,
+    EventType,
+    OrderData,
+    PositionData,
+    Status,
+    TradeData,
+    encode,
+)
+from arbig.domain.orders import OrderState, Stage, merge
+from arbig.store.database import PRAGMAS, StoreError, explained
+
+SCHEMA_VERSION = 1
+KEPT = timedelta(days=10)
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE orders (
+    order_id TEXT PRIMARY KEY,
+    order_ref INTEGER UNIQUE,
+    request_id TEXT UNIQUE,
+    memo TEXT,
+    exchange TEXT NOT NULL,
+    order_sys_id TEXT,
+    trading_day TEXT,
+    sending TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    cancel_wanted INTEGER NOT NULL DEFAULT 0,
+    state BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX orders_by_exchange_id ON orders (trading_day, exchange, order_sys_id);
+CREATE INDEX orders_at_work ON orders (active) WHERE active = 1;
+CREATE TABLE cancels (request_id TEXT PRIMARY KEY, order_request_id TEXT, order_id TEXT) WITHOUT ROWID;
+CREATE TABLE parked (
+    trading_day TEXT, exchange TEXT, order_sys_id TEXT, trade_id TEXT, direction TEXT, report BLOB NOT NULL,
+    PRIMARY KEY (trading_day, exchange, order_sys_id, trade_id, direction)
+) WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL UNIQUE,
+    stream TEXT NOT NULL,
+    trading_day TEXT,
+    payload BLOB NOT NULL,
+    entry_id TEXT
+);
+CREATE INDEX events_of_stream ON events (stream, id);
+CREATE INDEX events_unpublished ON events (id) WHERE entry_id IS NULL;
+"""
+
+
+class Sending(StrEnum):
+    """How sure we are that the counter has the order."""
+
+    SENDING = "SENDING"  # the row is there, the wish may or may not have gone out
+    SENT = "SENT"  # the counter has spoken of it
+    NOT_SENT = "NOT_SENT"  # it never reached the counter
+    FOREIGN = "FOREIGN"  # somebody else's
+
+
+class Row(NamedTuple):
+    """An order of the journal."""
+
+    order_id: str
+    order_ref: int | None
+    request_id: str | None
+    memo: str | None
+    exchange: str
+    order_sys_id: str | None
+    trading_day: str | None
+    sending: Sending
+    cancel_wanted: bool
+    state: OrderState
+
+
+class Unpublished(NamedTuple):
+    id: int
+    stream: str
+    payload: bytes
+
+
+class Admission(NamedTuple):
+    """What to do with a command. `stored`: it was here before, this is what became of it."""
+
+    row: Row | None
+    is_new: bool
+    stored: OrderData | None = None
+
+
+class CancelTarget(NamedTuple):
+    order_ref: int
+    order_sys_id: str
+
+
+_COLUMNS = "order_id, order_ref, request_id, memo, exchange, order_sys_id, trading_day, sending, cancel_wanted, state"
+_encode_state = msgspec.msgpack.Encoder().encode
+_decode_state = msgspec.msgpack.Decoder(OrderState).decode
+_decode_trade = msgspec.msgpack.Decoder(TradeReport).decode
+
+
+def memo_of(request_id: str) -> str:
+    """Twelve characters that the counter echoes: sixty bits of the request's identity."""
+    return base64.b32encode(hashlib.sha256(request_id.encode()).digest()[:8])[:12].decode()
+
+
+class Journal:
+    """Opened by one process at a time. Nothing here awaits: each call is one short transaction."""
+
+    def __init__(self, path: Path, account_id: str) -> None:
+        self.path = path
+        self.account_id = account_id
+        self._lock = _locked(path)
+        self._db = _connected(path)
+        with self._transaction():
+            self._next_ref = self._meta("next_order_ref", 1)
+
+    # ---- commands ----
+
+    def admit(self, command: CommandData) -> Admission:
+        """A SEND_ORDER: its row, its reference and its order_id, on disk when this returns. Known already: its state."""
+        known = self._by("request_id", command.request_id)
+        if known is not None:
+            return Admission(known, False, self._told(known))
+        with self._transaction():
+            cancelled = self._is_cancelled(command.request_id)
+            row = self._insert(command, Sending.SENDING)
+            if cancelled:
+                self._withhold(row, Detail.NOT_SENT, "it was cancelled before it was sent", command.timestamp)
+                row = row._replace(sending=Sending.NOT_SENT)
+        return Admission(row, True)
+
+    def refuse(self, command: CommandData, detail: Detail, reason: str, when: datetime) -> Admission:
+        """A SEND_ORDER that must not go out: its row and its REJECTED status in one transaction."""
+        known = self._by("request_id", command.request_id)
+        if known is not None:
+            return Admission(known, False, self._told(known))
+        with self._transaction():
+            row = self._insert(command, Sending.NOT_SENT)
+            self._withhold(row, detail, reason, when)
+        return Admission(row, True)
+
+    def not_sent(self, order_id: str, reason: str, when: datetime) -> None:
+        """The wish certainly did not go out."""
+        row = self._by("order_id", order_id)
+        if row is not None and row.sending is Sending.SENDING:
+            with self._transaction():
+                self._withhold(row, Detail.NOT_SENT, reason, when)
+
+    def unknown(self, order_ids: Iterable[str], when: datetime) -> None:
+        """Sent, and no word of it: said aloud."""
+        with self._transaction():
+            for order_id in order_ids:
+                row = self._by("order_id", order_id)
+                if row is not None and row.sending is Sending.SENDING:
+                    told = msgspec.structs.replace(
+                        row.state.to_order_data(), status=Status.SUBMITTING, detail=Detail.UNKNOWN, datetime=when
+                    )
+                    self._merge_order(row, told)
+
+    def cancel(self, command: CommandData) -> CancelTarget | None:
+        """A CANCEL_ORDER: remembered; returned is what to cancel now, None when there is nothing (yet, or any more)."""
+        with self._transaction():
+            seen = self._db.execute(
+                "INSERT OR IGNORE INTO cancels VALUES (?, ?, ?)",
+                (command.request_id, command.order_request_id, command.order_id),
+            )
+            row = self._cancelled_row(command)
+            if row is None or not row.state.is_active:
+                return None
+            self._db.execute("UPDATE orders SET cancel_wanted = 1 WHERE order_id = ?", (row.order_id,))
+        return _target(row) if seen.rowcount else None
+
+    def cancels_wanted(self) -> list[CancelTarget]:
+        """Cancels whose orders still work: asked again after a reconnect, a cancel may be repeated."""
+        rows = self._select("active = 1 AND cancel_wanted = 1 AND sending IN ('SENT', 'FOREIGN')")
+        return [_target(row) for row in rows]
+
+    # ---- callbacks ----
+
+    def record(self, reports: Sequence[Report | InsertRejected | CancelRejected]) -> list[CancelTarget]:
+        """What the counter said, each event once, in one transaction. Returned: orders thought never sent that the
+        counter has after all; they are adopted and to be cancelled."""
+        late: list[CancelTarget] = []
+        with self._transaction():
+            for report in reports:
+                target = self._record(report)
+                if target is not None:
+                    late.append(target)
+            flow = max((report.flow for report in reports if isinstance(report, OrderReport | TradeReport)), default=0)
+            if flow > self._meta("flow", 0):
+                self._set_meta("flow", flow)
+        return late
+
+    def reconcile(self, orders: Sequence[OrderReport], trades: Sequence[TradeReport], when: datetime) -> list[CancelTarget]:
+        """The counter's own list, asked for after its replay ended: what it has is adopted, what was being sent and
+        is not in it never arrived. Trades whose order nobody knows are somebody else's."""
+        late = self.record([*orders, *trades])
+        with self._transaction():
+            for row in self._select("sending = 'SENDING' AND active = 1"):
+                self._withhold(row, Detail.NOT_SENT, "the counter does not have it: it never arrived", when)
+            for (report,) in self._db.execute("SELECT report FROM parked ORDER BY trade_id").fetchall():
+                self._publish_trade(_decode_trade(report), None)
+            self._db.execute("DELETE FROM parked")
+        return late
+
+    def positions(self, positions: Iterable[PositionData]) -> None:
+        """Snapshots that have changed."""
+        with self._transaction():
+            for position in positions:
+                number = self._next_number("position_number")
+                event_id = f"P:{self.account_id}:{position.trading_day}:{position.symbol}:{position.direction}:{number}"
+                told = msgspec.structs.replace(position, event_id=event_id, account_id=self.account_id)
+                self._emit(event_id, POSITION.name, position.trading_day, encode(told))
+
+    def happened(
+        self, event: EventType, when: datetime, trading_day: date | None, message: str = "", state: str | None = None
+    ) -> None:
+        """Something about the connection or the day, for `stream:event`."""
+        with self._transaction():
+            event_id = f"E:gateway:{self.account_id}:{self._next_number('event_number')}"
+            told = EventData(
+                event=event,
+                source="gateway",
+                datetime=when,
+                message=message,
+                state=state,
+                account_id=self.account_id,
+                trading_day=trading_day,
+                event_id=event_id,
+            )
+            self._emit(event_id, EVENT.name, trading_day, encode(told))
+
+    # ---- what the Gateway asks ----
+
+    @property
+    def flow(self) -> int:
+        """The last number of the private flow that is on disk."""
+        return self._meta("flow", 0)
+
+    def last_event(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
+
+    def unpublished(self, after: int, limit: int) -> list[Unpublished]:
+        found = self._db.execute(
+            "SELECT id, stream, payload FROM events WHERE entry_id IS NULL AND id > ? ORDER BY id LIMIT ?", (after, limit)
+        )
+        return [Unpublished(*row) for row in found]
+
+    def published(self, events: Sequence[Unpublished], entry_ids: Sequence[str]) -> None:
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE events SET entry_id = ? WHERE id = ?",
+                [(entry_id, event.id) for event, entry_id in zip(events, entry_ids, strict=True)],
+            )
+
+    def as_of(self, last_event: int) -> dict[str, str]:
+        """Per stream the entry id of the newest event up to `last_event`."""
+        return {stream: self._entry_id(stream, last_event) for stream in (ORDER_STATUS.name, TRADE.name, POSITION.name)}
+
+    def orders(self, trading_day: date) -> list[OrderData]:
+        """The orders of the trading day and every one that may still trade, with what is known of them."""
+        rows = self._select("trading_day = ? OR active = 1", (trading_day.isoformat(),))
+        return [self._told(row) for row in sorted(rows, key=lambda row: (row.order_ref or 0, row.order_id))]
+
+    def trades(self, trading_day: date) -> list[bytes]:
+        """The day's trades as they were published."""
+        found = self._db.execute(
+            "SELECT payload FROM events WHERE stream = ? AND trading_day = ? ORDER BY id",
+            (TRADE.name, trading_day.isoformat()),
+        )
+        return [payload for (payload,) in found]
+
+    def in_flight(self) -> list[str]:
+        """Orders that were being sent and that nobody has spoken of."""
+        return [row.order_id for row in self._select("sending = 'SENDING' AND active = 1")]
+
+    def forget(self, trading_day: date) -> None:
+        """Published events of long ago are no longer needed to tell a replay; each stream's newest one stays."""
+        with self._transaction():
+            self._db.execute(
+                "DELETE FROM events WHERE entry_id IS NOT NULL AND trading_day < ? "
+                "AND id NOT IN (SELECT max(id) FROM events GROUP BY stream)",
+                ((trading_day - KEPT).isoformat(),),
+            )
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.close()
+
+    # ---- inside ----
+
+    def _insert(self, command: CommandData, sending: Sending) -> Row:
+        ref, self._next_ref = self._next_ref, self._next_ref + 1
+        self._set_meta("next_order_ref", self._next_ref)
+        state = msgspec.structs.replace(
+            OrderState.from_command(command), order_id=str(ref), account_id=self.account_id
+        )
+        day = command.trading_day.isoformat() if command.trading_day else None
+        memo = memo_of(command.request_id)
+        row = Row(str(ref), ref, command.request_id, memo, command.exchange, None, day, sending, False, state)
+        self._db.execute(
+            "INSERT INTO orders (order_id, order_ref, request_id, memo, exchange, trading_day, sending, active, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)",
+            (row.order_id, ref, row.request_id, memo, row.exchange, day, sending, _encode_state(state)),
+        )
+        return row
+
+    def _withhold(self, row: Row, detail: Detail, reason: str, when: datetime) -> None:
+        self._db.execute("UPDATE orders SET sending = 'NOT_SENT' WHERE order_id = ?", (row.order_id,))
+        self._merge_order(row, row.state.denied(reason, when, detail).to_order_data())
+
+    def _record(self, report: Report | InsertRejected | CancelRejected) -> CancelTarget | None:
+        if isinstance(report, OrderReport):
+            return self._record_order(report)
+        if isinstance(report, TradeReport):
+            self._record_trade(report)
+        elif isinstance(report, InsertRejected):
+            self._record_insert_rejected(report)
+        else:
+            self._record_cancel_rejected(report)
+        return None
+
+    def _record_order(self, report: OrderReport) -> CancelTarget | None:
+        row = self._row_of(report)
+        is_late = row.sending is Sending.NOT_SENT
+        if row.sending in (Sending.SENDING, Sending.NOT_SENT) or (report.order_sys_id and not row.order_sys_id):
+            row = self._adopted(row, report)
+        self._merge_order(row, _order_data(row, report, self.account_id, Detail.LATE_ACK if is_late else None))
+        self._unpark(row, report)
+        return _target(row) if is_late and report.status.is_active else None
+
+    def _record_trade(self, report: TradeReport) -> None:
+        row = self._by_exchange_id(report)
+        if row is not None:
+            self._publish_trade(report, row)
+            return
+        self._db.execute(
+            "INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?, ?)",
+            (report.trading_day.isoformat(), report.exchange, report.order_sys_id, report.trade_id, report.direction,
+             msgspec.msgpack.encode(report)),
+        )  # fmt: skip
+
+    def _record_insert_rejected(self, report: InsertRejected) -> None:
+        row = self._by("order_ref", report.order_ref)
+        if row is None or row.sending is Sending.SENT:
+            return
+        self._db.execute("UPDATE orders SET sending = 'SENT' WHERE order_id = ?", (row.order_id,))
+        told = msgspec.structs.replace(
+            row.state.to_order_data(),
+            status=Status.REJECTED,
+            detail=None,
+            error_id=report.error_id,
+            error_msg=report.error_msg,
+            datetime=report.datetime,
+            trading_day=report.trading_day,
+        )
+        self._merge_order(row, told)
+
+    def _record_cancel_rejected(self, report: CancelRejected) -> None:
+        """The order stays what it is; the refusal is said with it."""
+        row = self._by("order_ref", report.order_ref) if report.order_ref else None
+        if row is None:
+            return
+        self._db.execute("UPDATE orders SET cancel_wanted = 0 WHERE order_id = ?", (row.order_id,))
+        event_id = f"O:{self.account_id}:{row.order_id}:cancel_refused:{self._next_number('refusal_number')}"
+        told = msgspec.structs.replace(
+            row.state.to_order_data(event_id), error_id=report.error_id, error_msg=report.error_msg, datetime=report.datetime
+        )
+        self._emit(event_id, ORDER_STATUS.name, report.trading_day, encode(told))
+
+    def _merge_order(self, row: Row, told: OrderData) -> None:
+        """Fold it into the order's state and publish it, once."""
+        finer = f":{told.detail}" if told.detail else ""
+        event_id = f"O:{self.account_id}:{row.order_id}:{told.status}:{told.traded}{finer}"
+        told = msgspec.structs.replace(told, event_id=event_id)
+        current = self._by("order_id", row.order_id) or row
+        self._save(row.order_id, merge(current.state, told).state)
+        self._emit(event_id, ORDER_STATUS.name, told.trading_day, encode(told))
+
+    def _publish_trade(self, report: TradeReport, row: Row | None) -> None:
+        trade = _trade_data(row, report, self.account_id)
+        if row is not None:
+            current = self._by("order_id", row.order_id) or row
+            self._save(row.order_id, merge(current.state, trade).state)
+        self._emit(trade.event_id or trade.key, TRADE.name, trade.trading_day, encode(trade))
+
+    def _save(self, order_id: str, state: OrderState) -> None:
+        self._db.execute(
+            "UPDATE orders SET state = ?, active = ?, trading_day = coalesce(trading_day, ?) WHERE order_id = ?",
+            (
+                _encode_state(state),
+                int(state.is_active or state.missing > 0),
+                state.trading_day.isoformat() if state.trading_day else None,
+                order_id,
+            ),
+        )
+
+    def _adopted(self, row: Row, report: OrderReport) -> Row:
+        sending = row.sending if row.sending is Sending.FOREIGN else Sending.SENT
+        day = report.trading_day.isoformat()
+        sys_id = report.order_sys_id or row.order_sys_id
+        self._db.execute(
+            "UPDATE orders SET sending = ?, order_sys_id = ?, trading_day = ? WHERE order_id = ?",
+            (sending, sys_id, day, row.order_id),
+        )
+        state = msgspec.structs.replace(row.state, trading_day=report.trading_day)
+        self._save(row.order_id, state)
+        return row._replace(sending=sending, order_sys_id=sys_id, trading_day=day, state=state)
+
+    def _row_of(self, report: OrderReport) -> Row:
+        """Ours, when reference and memo agree; otherwise somebody else's, known by the exchange's number."""
+        own = self._by("order_ref", report.order_ref) if report.order_ref else None
+        if own is not None and own.memo == report.memo:
+            return own
+        if report.order_ref >= self._next_ref and report.memo:
+            self._next_ref = report.order_ref + 1
+            self._set_meta("next_order_ref", self._next_ref)
+        return self._by_exchange_id(report) or self._insert_foreign(report)
+
+    def _insert_foreign(self, report: OrderReport) -> Row:
+        day = report.trading_day.isoformat()
+        order_id = f"{report.trading_day:%Y%m%d}.{report.exchange}.{report.order_sys_id or report.order_ref}"
+        known = self._by("order_id", order_id)
+        if known is not None:
+            return known
+        state = OrderState.from_order_data(
+            _order_data(Row(order_id, None, None, None, report.exchange, None, day, Sending.FOREIGN, False, _NOBODY), report,
+                        self.account_id)
+        )  # fmt: skip
+        row = Row(order_id, None, None, None, report.exchange, report.order_sys_id, day, Sending.FOREIGN, False, state)
+        self._db.execute(
+            "INSERT INTO orders (order_id, exchange, order_sys_id, trading_day, sending, active, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (order_id, row.exchange, row.order_sys_id, day, Sending.FOREIGN, int(state.is_active), _encode_state(state)),
+        )
+        return row
+
+    def _unpark(self, row: Row, report: OrderReport) -> None:
+        if not report.order_sys_id:
+            return
+        key = (report.trading_day.isoformat(), report.exchange, report.order_sys_id)
+        where = "trading_day = ? AND exchange = ? AND order_sys_id = ?"
+        found = self._db.execute(f"SELECT report FROM parked WHERE {where} ORDER BY trade_id", key).fetchall()
+        for (parked,) in found:
+            self._publish_trade(_decode_trade(parked), row)
+        if found:
+            self._db.execute(f"DELETE FROM parked WHERE {where}", key)
+
+    def _cancelled_row(self, command: CommandData) -> Row | None:
+        if command.order_request_id:
+            row = self._by("request_id", command.order_request_id)
+            if row is not None:
+                return row
+        return self._by("order_id", command.order_id) if command.order_id else None
+
+    def _is_cancelled(self, request_id: str) -> bool:
+        found = self._db.execute("SELECT 1 FROM cancels WHERE order_request_id = ? LIMIT 1", (request_id,))
+        return found.fetchone() is not None
+
+    def _told(self, row: Row) -> OrderData:
+        """The order's state; its event_id names that state, so that a repeat is seen to be one."""
+        told = row.state.to_order_data()
+        finer = f":{told.detail}" if told.detail else ""
+        event_id = f"O:{self.account_id}:{row.order_id}:{told.status}:{told.traded}{finer}"
+        return msgspec.structs.replace(told, event_id=event_id)
+
+    def _by(self, column: str, value: object) -> Row | None:
+        found = self._select(f"{column} = ?", (value,))
+        return found[0] if found else None
+
+    def _by_exchange_id(self, report: Report) -> Row | None:
+        if not report.order_sys_id:
+            return None
+        key = (report.trading_day.isoformat(), report.exchange, report.order_sys_id)
+        found = self._select("trading_day = ? AND exchange = ? AND order_sys_id = ?", key)
+        return found[0] if found else None
+
+    def _select(self, where: str, values: Sequence[object] = ()) -> list[Row]:
+        found = self._db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {where}", tuple(values))  # noqa: S608 - our words
+        return [_row(values) for values in found]
+
+    def _emit(self, event_id: str, stream: str, day: date | None, payload: bytes) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO events (event_id, stream, trading_day, payload) VALUES (?, ?, ?, ?)",
+            (event_id, stream, day.isoformat() if day else None, payload),
+        )
+
+    def _entry_id(self, stream: str, last_event: int) -> str:
+        found = self._db.execute(
+            "SELECT entry_id FROM events WHERE stream = ? AND id <= ? AND entry_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+            (stream, last_event),
+        ).fetchone()
+        return str(found[0]) if found else "0-0"
+
+    def _next_number(self, key: str) -> int:
+        number = self._meta(key, 0) + 1
+        self._set_meta(key, number)
+        return number
+
+    def _meta(self, key: str, default: int) -> int:
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return int(found[0]) if found else default
+
+    def _set_meta(self, key: str, value: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, on disk when the block ends."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise explained(self.path, error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+_NOBODY: Any = None
+
+
+def _row(values: Sequence[Any]) -> Row:
+    *head, sending, cancel_wanted, state = values
+    return Row(*head, Sending(sending), bool(cancel_wanted), _decode_state(state))
+
+
+def _target(row: Row) -> CancelTarget:
+    return CancelTarget(row.order_ref or 0, row.order_sys_id or "")
+
+
+def _order_data(row: Row, report: OrderReport, account_id: str, detail: Detail | None = None) -> OrderData:
+    """The counter's report under the names our house knows the order by."""
+    state: OrderState | None = row.state
+    return OrderData(
+        order_id=row.order_id,
+        symbol=report.symbol,
+        exchange=report.exchange,
+        direction=report.direction,
+        offset=report.offset,
+        order_type=report.order_type,
+        price=report.price,
+        volume=report.volume,
+        traded=report.traded,
+        status=report.status,
+        datetime=report.datetime,
+        strategy_name=state.strategy_name if state else "",
+        request_id=row.request_id,
+        parent_id=state.parent_id if state else None,
+        account_id=account_id,
+        trading_day=report.trading_day,
+        detail=detail,
+        error_id=report.error_id,
+        error_msg=report.error_msg,
+        forced=report.forced,
+        code_hash=state.code_hash if state else None,
+        run_id=state.run_id if state else None,
+        cause=state.cause if state else None,
+    )
+
+
+def _trade_data(row: Row | None, report: TradeReport, account_id: str) -> TradeData:
+    state = row.state if row is not None else None
+    foreign = f"{report.trading_day:%Y%m%d}.{report.exchange}.{report.order_sys_id}"
+    trade = TradeData(
+        trade_id=report.trade_id,
+        order_id=row.order_id if row is not None else foreign,
+        symbol=report.symbol,
+        exchange=report.exchange,
+        direction=report.direction,
+        offset=report.offset,
+        price=report.price,
+        volume=report.volume,
+        datetime=report.datetime,
+        strategy_name=state.strategy_name if state else "",
+        request_id=row.request_id if row is not None else None,
+        parent_id=state.parent_id if state else None,
+        account_id=account_id,
+        trading_day=report.trading_day,
+        code_hash=state.code_hash if state else None,
+        run_id=state.run_id if state else None,
+    )
+    return msgspec.structs.replace(trade, event_id=trade.key)
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """One sender per account: a second Gateway on the same journal is refused."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = open(path.with_suffix(".lock"), "ab")  # noqa: SIM115 - held as long as the journal
+    except OSError as error:
+        raise StoreError(f"{path.parent}: {error.strerror}: make it a folder we may write to") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise StoreError(f"{path} is in use by another Gateway: stop the other copy") from error
+    os.set_inheritable(handle.fileno(), False)
+    return handle
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found not in (0, SCHEMA_VERSION):
+            raise StoreError(f"{path} has schema {found}, this build knows {SCHEMA_VERSION}: update arbig")
+        if found == 0:
+            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except sqlite3.Error as error:
+        raise explained(path, error) from error
+    return connection
+
+
+__all__ = ["Admission", "CancelTarget", "Journal", "Row", "Sending", "Stage", "Unpublished", "memo_of"]
