@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from itertools import product
+from pathlib import Path
 
 import msgspec
 from hypothesis import given, settings
@@ -23,6 +25,8 @@ from arbig.domain.messages import (
     OrderType,
     Status,
     TradeData,
+    decode,
+    encode,
 )
 from arbig.domain.orders import FINAL, ILLEGAL, TRANSITIONS, Event, OrderState, Stage, diagram, merge
 
@@ -230,6 +234,17 @@ def test_evidence_of_another_order_is_called_illegal_and_changes_nothing():
 def test_an_order_of_another_terminal_is_adopted_as_it_is_reported():
     state = OrderState.from_order_data(report(Status.PARTTRADED, 2, request_id=None, strategy_name="", forced=True))
     assert (state.status, state.missing, state.forced, state.vt_orderid) == (Status.PARTTRADED, 2, True, "o-1")
+
+
+def test_the_specifications_own_order_is_read_and_said_again():
+    said = json.loads((Path(__file__).parent / "specification_messages.json").read_text("utf-8"))["OrderData"]
+    state = OrderState.from_order_data(decode(OrderData, json.dumps(said)))
+    assert (state.status, state.missing) == (Status.ALLTRADED, 1)
+    assert json.loads(encode(state.to_order_data())) == said
+
+
+def test_a_fill_that_the_broker_forced_marks_its_order():
+    assert after(order(), trade(1, forced=True)).forced is True
 
 
 def test_an_order_goes_out_as_it_came_in():

@@ -201,7 +201,6 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
             strategy_name=order.strategy_name,
             created=order.datetime,
             updated=order.datetime,
-            forced=order.forced,
             **_same(order),
         )
         return merge(fresh, order).state
@@ -257,6 +256,7 @@ def _with_trade(state: OrderState, trade: TradeData) -> tuple[OrderState, bool]:
         order_id=state.order_id or trade.order_id or None,
         account_id=state.account_id or trade.account_id,
         trading_day=state.trading_day or trade.trading_day,
+        forced=state.forced or trade.forced,
         traded=state.traded + trade.volume,
         trade_keys=state.trade_keys | {trade.key},
     )
@@ -271,6 +271,7 @@ def _with_report(state: OrderState, order: OrderData) -> tuple[OrderState, bool]
         order_id=state.order_id or order.order_id or None,
         account_id=state.account_id or order.account_id,
         trading_day=state.trading_day or order.trading_day,
+        forced=state.forced or order.forced,
         announced=max(state.announced, claimed),
     )
     said = _event_of(order)
