@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, insert, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, insert, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from arbig.store import tables
 
@@ -71,6 +71,8 @@ class Database:
     def errors(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError:  # says something about the rows, not about the file
+            raise
         except (DBAPIError, sqlite3.Error) as error:
             raise explained(self.path, error) from error
 

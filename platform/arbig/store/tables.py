@@ -71,7 +71,6 @@ orders = Table(
     Column("error_id", Integer),
     Column("error_msg", Text),
     Column("forced", Boolean),
-    Column("exchange_time", ShanghaiTime),
     Column("run_id", Text),
     Column("code_hash", Text),
     Column("cause", Text),

@@ -1,0 +1,1 @@
+"""Trading: the only writer of orders and positions."""

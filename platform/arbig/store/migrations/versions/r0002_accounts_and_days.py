@@ -34,7 +34,6 @@ def _extend_orders() -> None:
         ("error_id", sa.Integer),
         ("error_msg", sa.Text),
         ("forced", sa.Boolean),
-        ("exchange_time", sa.DateTime),
         ("run_id", sa.Text),
         ("code_hash", sa.Text),
         ("cause", sa.Text),
@@ -42,7 +41,7 @@ def _extend_orders() -> None:
         op.add_column("orders", sa.Column(name, kind))
     op.execute(
         "UPDATE orders SET account_id = 'paper', trading_day = date(created_at), order_type = 'LIMIT', "
-        "announced = traded, exchange_time = created_at"
+        "announced = traded"
     )
     with op.batch_alter_table("orders") as batch:
         batch.create_unique_constraint("orders_request_id", ["request_id"])
@@ -74,10 +73,10 @@ def _rebuild_trades() -> None:
         sa.Column("code_hash", sa.Text),
         sa.UniqueConstraint("account_id", "trading_day", "exchange", "trade_id", "direction", name="trades_once"),
     )
+    same = 'id, trade_id, order_id, symbol, exchange, direction, "offset", price, volume, strategy_name, traded_at'
     op.execute(
-        "INSERT INTO trades (id, trade_id, order_id, symbol, exchange, direction, \"offset\", price, volume, "
-        "strategy_name, traded_at, account_id, trading_day) SELECT id, trade_id, order_id, symbol, exchange, direction, "
-        "\"offset\", price, volume, strategy_name, traded_at, 'paper', date(traded_at) FROM trades_before"
+        f"INSERT INTO trades ({same}, account_id, trading_day) "
+        f"SELECT {same}, 'paper', date(traded_at) FROM trades_before"
     )
     op.drop_table("trades_before")
     op.create_index("trades_by_time", "trades", ["traded_at"])

@@ -1,0 +1,313 @@
+"""Store: orders, trades, and what has been answered. Every method that writes is one transaction, on disk at return.
+
+Times are the session clock's, as the exchange stamps orders and trades; `inbox.received_at` alone is the wall's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from datetime import datetime as Time
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, replace
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from arbig.domain.messages import Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
+from arbig.domain.orders import OrderState, Stage
+from arbig.store import tables
+from arbig.store.database import Database
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that came in, and what was answered (empty: accepted)."""
+
+    request_id: str
+    kind: str
+    answer: str
+    received_at: Time
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that must reach its stream, because the transaction that holds it has been committed."""
+
+    id: int
+    stream: str
+    request_id: str
+    payload: bytes
+    expires_at: Time | None = None
+    published: bool = False
+
+
+class OrderStore:
+    """The tables `orders`, `trades`, `strategy_positions`, `inbox` and `outbox` of one account."""
+
+    def __init__(self, database: Database, account_id: str) -> None:
+        self.database = database
+        self.account_id = account_id
+        with database.reading() as connection:
+            self._last_outgoing = connection.execute(select(func.max(tables.outbox.c.id))).scalar() or 0
+
+    def next_outgoing(self) -> int:
+        self._last_outgoing += 1
+        return self._last_outgoing
+
+    # ---- decisions ------------------------------------------------------------------------------------------------
+
+    def decide(self, received: Received, states: Sequence[OrderState], outgoing: Sequence[Outgoing]) -> bool:
+        """Order, commands and answer together. False when the request was answered before: nothing is written."""
+        try:
+            with self.database.transaction() as connection:
+                connection.execute(_INSERT_RECEIVED, asdict(received))
+                for state in states:
+                    connection.execute(_INSERT_ORDER, _row_of(state))
+                for message in outgoing:
+                    connection.execute(_INSERT_OUTGOING, asdict(message))
+        except IntegrityError:
+            if self.answer(received.request_id) is None:
+                raise
+            return False
+        return True
+
+    def answer(self, request_id: str) -> Received | None:
+        query = select(tables.inbox).where(tables.inbox.c.request_id == request_id)
+        with self.database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else Received(**row)
+
+    def unpublished(self) -> list[Outgoing]:
+        query = select(tables.outbox).where(~tables.outbox.c.published).order_by(tables.outbox.c.id)
+        with self.database.reading() as connection:
+            return [Outgoing(**row) for row in connection.execute(query).mappings()]
+
+    def outgoing_of(self, request_ids: Iterable[str], stream: str) -> list[Outgoing]:
+        """What was written to a stream for these requests, oldest first."""
+        box = tables.outbox.c
+        query = select(tables.outbox).where(box.stream == stream, box.request_id.in_(tuple(request_ids)))
+        with self.database.reading() as connection:
+            return [Outgoing(**row) for row in connection.execute(query.order_by(box.id)).mappings()]
+
+    def mark_published(self, ids: Sequence[int]) -> None:
+        with self.database.transaction() as connection:
+            connection.execute(_MARK_PUBLISHED, [{"published_id": each} for each in ids])
+
+    # ---- evidence -------------------------------------------------------------------------------------------------
+
+    def save(self, states: Sequence[OrderState], outgoing: Sequence[Outgoing] = ()) -> None:
+        """What is now known of these orders, and what is to be said about it."""
+        with self.database.transaction() as connection:
+            for state in states:
+                _upsert(connection, state)
+            for message in outgoing:
+                connection.execute(_INSERT_OUTGOING, asdict(message))
+
+    def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any] | None) -> bool:
+        """A fill with what it changes. False when it is known already: nothing is written."""
+        try:
+            with self.database.transaction() as connection:
+                connection.execute(_INSERT_TRADE, _row_of_trade(trade))
+                if state is not None:
+                    _upsert(connection, state)
+                if book is not None:
+                    _put_book(connection, book)
+        except IntegrityError:
+            if not self._is_known(trade):
+                raise
+            return False
+        return True
+
+    def _is_known(self, trade: TradeData) -> bool:
+        trades = tables.trades.c
+        key = ("account_id", "trading_day", "exchange", "trade_id", "direction")
+        query = (
+            select(func.count())
+            .select_from(tables.trades)
+            .where(*(trades[name] == getattr(trade, name) for name in key))
+        )
+        with self.database.reading() as connection:
+            return bool(connection.execute(query).scalar_one())
+
+    # ---- reading --------------------------------------------------------------------------------------------------
+
+    def load(self, trading_day: date | None) -> tuple[list[OrderState], list[TradeData]]:
+        """The orders of the day and those still working, whole, and the day's trades that belong to none of them."""
+        orders, trades = tables.orders.c, tables.trades.c
+        wanted = select(tables.orders).where(
+            orders.account_id == self.account_id,
+            or_(orders.trading_day == trading_day, orders.status.in_(_ACTIVE)),
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(wanted.order_by(orders.id)).mappings().all()
+            order_ids = [row["order_id"] for row in rows if row["order_id"]]
+            of_orders = or_(trades.trading_day == trading_day, trades.order_id.in_(order_ids))
+            fills = select(tables.trades).where(trades.account_id == self.account_id, of_orders).order_by(trades.id)
+            found = [_trade_of(row) for row in connection.execute(fills).mappings()]
+        states = [_state_of(row, [t for t in found if _belongs(t, row)]) for row in rows]
+        counted = frozenset().union(*(state.trade_keys for state in states))
+        return states, [trade for trade in found if trade.key not in counted]
+
+    def find(self, request_id: str | None, order_id: str | None) -> OrderState | None:
+        """An order of any day."""
+        orders, trades = tables.orders.c, tables.trades.c
+        which = orders.request_id == request_id if request_id else orders.order_id == order_id
+        with self.database.reading() as connection:
+            row = connection.execute(select(tables.orders).where(which)).mappings().one_or_none()
+            if row is None:
+                return None
+            mine = (trades.order_id == row["order_id"], trades.account_id == self.account_id)
+            fills = select(tables.trades).where(*mine)
+            return _state_of(row, [_trade_of(each) for each in connection.execute(fills).mappings()])
+
+    def recent(self, limit: int) -> list[OrderState]:
+        """The newest orders of any day, newest first. Their trade keys are not loaded: this is for showing."""
+        query = select(tables.orders).where(tables.orders.c.account_id == self.account_id)
+        with self.database.reading() as connection:
+            rows = connection.execute(query.order_by(tables.orders.c.id.desc()).limit(limit)).mappings()
+            return [_state_of(row, []) for row in rows]
+
+    def trades(self, since: Time | None = None, limit: int | None = None) -> list[TradeData]:
+        """Trades in the order they came; with a limit the newest ones."""
+        trades = tables.trades.c
+        query = select(tables.trades).where(trades.account_id == self.account_id).order_by(trades.id.desc())
+        if since is not None:
+            query = query.where(trades.traded_at >= since)
+        with self.database.reading() as connection:
+            found = [_trade_of(row) for row in connection.execute(query.limit(limit)).mappings()]
+        return found[::-1]
+
+    def counts(self, trading_day: date | None) -> tuple[int, int]:
+        """(orders, trades) of a trading day."""
+        with self.database.reading() as connection:
+            orders, trades = (
+                connection.execute(
+                    select(func.count())
+                    .select_from(table)
+                    .where(table.c.account_id == self.account_id, table.c.trading_day == trading_day)
+                ).scalar_one()
+                for table in (tables.orders, tables.trades)
+            )
+        return orders, trades
+
+    def books(self) -> list[dict[str, Any]]:
+        query = select(tables.strategy_positions).where(tables.strategy_positions.c.account_id == self.account_id)
+        with self.database.reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+_ORDER_COLUMNS = tuple(column.name for column in tables.orders.columns if column.name != "id")
+_INSERT_RECEIVED = insert(tables.inbox)
+_INSERT_ORDER = insert(tables.orders)
+_INSERT_OUTGOING = insert(tables.outbox)
+_INSERT_TRADE = insert(tables.trades)
+_MARK_PUBLISHED = update(tables.outbox).where(tables.outbox.c.id == bindparam("published_id")).values(published=True)
+_VALUES: dict[str, Any] = {name: bindparam(name) for name in _ORDER_COLUMNS}
+_UPDATE_BY_REQUEST = update(tables.orders).where(tables.orders.c.request_id == bindparam("key")).values(_VALUES)
+_UPDATE_BY_ORDER = update(tables.orders).where(tables.orders.c.order_id == bindparam("key")).values(_VALUES)
+_BOOK_KEY = ("account_id", "strategy_name", "symbol", "exchange")
+_UPDATE_BOOK = (
+    update(tables.strategy_positions)
+    .where(*(tables.strategy_positions.c[name] == bindparam(f"key_{name}") for name in _BOOK_KEY))
+    .values({name: bindparam(name) for name in ("volume", "price", "cash", "updated_at")})
+)
+_INSERT_BOOK = insert(tables.strategy_positions)
+
+_ACTIVE = tuple(str(status) for status in Status if status.is_active)
+_WITHHELD = frozenset({Detail.NOT_SENT, Detail.EXPIRED, Detail.DENIED})
+_FROM_STATE = (
+    "symbol",
+    "exchange",
+    "direction",
+    "offset",
+    "price",
+    "volume",
+    "traded",
+    "status",
+    "strategy_name",
+    "account_id",
+    "trading_day",
+    "parent_id",
+    "order_type",
+    "announced",
+    "detail",
+    "error_id",
+    "error_msg",
+    "forced",
+    "run_id",
+    "code_hash",
+    "cause",
+)
+
+
+def _row_of(state: OrderState) -> dict[str, Any]:
+    row = {name: getattr(state, name) for name in _FROM_STATE}
+    row |= {"order_id": state.order_id or None, "request_id": state.request_id or None}
+    row |= {"created_at": state.created, "updated_at": state.updated}
+    return row
+
+
+def _state_of(row: RowMapping, trades: Sequence[TradeData]) -> OrderState:
+    detail = None if row["detail"] is None else Detail(row["detail"])
+    same = {name: row[name] for name in _FROM_STATE if name not in ("status", "detail")}
+    return OrderState(
+        **{
+            **same,
+            "exchange": Exchange(row["exchange"]),
+            "direction": Direction(row["direction"]),
+            "offset": Offset(row["offset"]),
+            "order_type": OrderType(row["order_type"]),
+        },
+        request_id=row["request_id"] or "",
+        order_id=row["order_id"],
+        created=row["created_at"],
+        updated=row["updated_at"],
+        stage=_stage_of(row["status"], detail),
+        detail=detail,
+        trade_keys=frozenset(trade.key for trade in trades),
+    )
+
+
+def _stage_of(status: str, detail: Detail | None) -> Stage:
+    if status == Status.SUBMITTING and detail is Detail.UNKNOWN:
+        return Stage.UNKNOWN
+    if status == Status.REJECTED and detail in _WITHHELD:
+        return Stage.NOT_SENT
+    return Stage(status)
+
+
+def _belongs(trade: TradeData, row: RowMapping) -> bool:
+    if row["order_id"]:
+        return bool(trade.order_id == row["order_id"])
+    return bool(trade.request_id == row["request_id"])
+
+
+def _upsert(connection: Connection, state: OrderState) -> None:
+    row = _row_of(state)
+    change, key = (_UPDATE_BY_REQUEST, state.request_id) if state.request_id else (_UPDATE_BY_ORDER, state.order_id)
+    if not connection.execute(change, {**row, "key": key}).rowcount:
+        connection.execute(_INSERT_ORDER, row)
+
+
+_TRADE_COLUMNS = tuple(c.name for c in tables.trades.columns if c.name not in ("id", "traded_at"))
+
+
+def _row_of_trade(trade: TradeData) -> dict[str, Any]:
+    return {"traded_at": trade.datetime} | {name: getattr(trade, name) for name in _TRADE_COLUMNS}
+
+
+def _trade_of(row: RowMapping) -> TradeData:
+    plain = TradeData(datetime=row["traded_at"], **{name: row[name] for name in _TRADE_COLUMNS})
+    return replace(
+        plain,
+        exchange=Exchange(row["exchange"]),
+        direction=Direction(row["direction"]),
+        offset=Offset(row["offset"]),
+    )
+
+
+def _put_book(connection: Connection, book: Mapping[str, Any]) -> None:
+    keys = {f"key_{name}": book[name] for name in _BOOK_KEY}
+    values = {name: book[name] for name in ("volume", "price", "cash", "updated_at")}
+    if not connection.execute(_UPDATE_BOOK, keys | values).rowcount:
+        connection.execute(_INSERT_BOOK, dict(book))

@@ -1,0 +1,197 @@
+"""Trading: what becomes of a request. Nothing is written or sent here; the answer says what should be."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from datetime import datetime as Time
+
+from msgspec.structs import replace
+
+from arbig.domain.instruments import Instrument, InstrumentBook, UnknownSymbol
+from arbig.domain.messages import (
+    CommandData,
+    CommandType,
+    Detail,
+    OrderRequest,
+    child_request_id,
+)
+from arbig.domain.orders import OrderState
+from arbig.domain.positions import Leg, NotEnough, plan_offsets
+from arbig.domain.risk import RiskView, Rule, Sent, judge
+from arbig.domain.sessions import CalendarError, Sessions, TradingCalendar
+from arbig.runtime.clock import Clock
+from arbig.trading.order_manager import OrderManager
+from arbig.trading.position_manager import PositionManager
+from arbig.trading.quotes import Quotes
+from arbig.trading.state import TradingState
+
+PATIENCE = timedelta(seconds=3)
+MEMORY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No, with the sentence that says why."""
+
+    sentence: str
+    detail: Detail = Detail.DENIED
+
+
+class Judge:
+    """Looks at the market, the account and the rules, and answers with legs to send or a refusal."""
+
+    def __init__(
+        self,
+        account_id: str,
+        instruments: InstrumentBook,
+        calendar: TradingCalendar,
+        rules: Sequence[Rule],
+        quotes: Quotes,
+        orders: OrderManager,
+        positions: PositionManager,
+        clock: Clock,
+    ) -> None:
+        self.account_id = account_id
+        self.instruments = instruments
+        self.calendar = calendar
+        self.rules = rules
+        self.quotes = quotes
+        self.orders = orders
+        self.positions = positions
+        self.clock = clock
+        self._sessions: dict[object, Sessions] = {}
+        self._sent: deque[Sent] = deque()
+
+    def plan(self, request: OrderRequest, state: TradingState) -> tuple[Leg, ...] | Refusal:
+        """The legs that fulfil the request, or why it is refused."""
+        try:
+            return self._plan(request, state)
+        except (UnknownSymbol, CalendarError) as error:
+            return Refusal(str(error))
+
+    def _plan(self, request: OrderRequest, state: TradingState) -> tuple[Leg, ...] | Refusal:
+        if request.account_id not in (None, self.account_id):
+            return Refusal(f"{request.symbol}: account {request.account_id} is not traded here, {self.account_id} is")
+        if late := self._lateness(request):
+            return Refusal(late, Detail.EXPIRED)
+        if refusal := state.refusal(request):
+            return Refusal(refusal)
+        now, day = self.quotes.now(request.symbol), self.quotes.trading_day
+        if now is None or day is None:
+            return Refusal(f"{request.symbol}: the exchange's clock is not known yet; try again in a moment")
+        instrument = self.instruments.get(f"{request.symbol}.{request.exchange}", day)
+        if unlisted := self._unlisted(instrument, day):
+            return Refusal(unlisted)
+        view = self._view(instrument, now)
+        if denial := judge(self.rules, request, view):
+            return Refusal(denial.sentence)
+        plan = plan_offsets(view.holding, instrument, request.direction, request.volume, request.offset)
+        return Refusal(plan.reason) if isinstance(plan, NotEnough) else plan
+
+    def _lateness(self, request: OrderRequest) -> str | None:
+        late = (self.clock.now() - expiry_of(request)).total_seconds()
+        return f"{request.symbol}: the order came {late:.1f} s after it had expired" if late > 0 else None
+
+    def _unlisted(self, instrument: Instrument, day: date) -> str | None:
+        if self.instruments.is_listed(instrument.symbol, day):
+            return None
+        main = self.instruments.main_contract(instrument.product, day)
+        if instrument.last_trading_day < day:
+            return f"{instrument.symbol}: expired on {instrument.last_trading_day}; the main contract is {main}"
+        return f"{instrument.symbol}: not listed on {day}; the main contract is {main}"
+
+    def _view(self, instrument: Instrument, now: Time) -> RiskView:
+        seconds = self.clock.monotonic()
+        while self._sent and seconds - self._sent[0].at >= MEMORY_SECONDS:
+            self._sent.popleft()
+        return RiskView(
+            instrument=instrument,
+            now=seconds,
+            phase=self._sessions_of(instrument).phase_at(now),
+            tick=self.quotes.tick(instrument.symbol),
+            holding=self.positions.holding(instrument, self.orders.working(instrument.symbol)),
+            working_orders=self.orders.active_count,
+            sent=self._sent,
+        )
+
+    def _sessions_of(self, instrument: Instrument) -> Sessions:
+        sessions = self._sessions.get(instrument.night_close)
+        if sessions is None:
+            sessions = self._sessions[instrument.night_close] = Sessions(instrument.night_close, self.calendar)
+        return sessions
+
+    def sent(self, request: OrderRequest) -> None:
+        """Counted by the rate rules from now on."""
+        self._sent.append(Sent.of(request, self.clock.monotonic()))
+
+    def session_time(self, request: OrderRequest) -> Time:
+        return self.quotes.now(request.symbol) or request.timestamp
+
+
+def expiry_of(request: OrderRequest) -> Time:
+    """By the wall's clock: an order older than this is not worth sending."""
+    return request.expires_at or request.timestamp + PATIENCE
+
+
+def commands_for(
+    request: OrderRequest, legs: Sequence[Leg], account_id: str, trading_day: date | None
+) -> list[CommandData]:
+    """One command a leg. The first bears the request's own id, a second one an id derived from it."""
+    return [
+        CommandData(
+            cmd_type=CommandType.SEND_ORDER,
+            request_id=request.request_id if first else child_request_id(request.request_id, leg.offset),
+            parent_id=None if first else request.request_id,
+            symbol=request.symbol,
+            exchange=request.exchange,
+            direction=request.direction,
+            offset=leg.offset,
+            order_type=request.order_type,
+            price=request.price,
+            volume=leg.volume,
+            timestamp=request.timestamp,
+            strategy_name=request.strategy_name,
+            account_id=account_id,
+            trading_day=trading_day,
+            expires_at=expiry_of(request),
+            code_hash=request.code_hash,
+            run_id=request.run_id,
+            cause=request.cause,
+        )
+        for first, leg in ((number == 0, leg) for number, leg in enumerate(legs))
+    ]
+
+
+def cancels_for(request: OrderRequest, orders: Sequence[OrderState]) -> list[CommandData]:
+    """One command an order that still works."""
+    return [
+        CommandData(
+            cmd_type=CommandType.CANCEL_ORDER,
+            request_id=request.request_id if number == 0 else child_request_id(request.request_id, order.offset),
+            order_request_id=order.request_id or None,
+            order_id=order.order_id,
+            parent_id=order.parent_id,
+            symbol=order.symbol,
+            exchange=order.exchange,
+            direction=order.direction,
+            offset=order.offset,
+            order_type=order.order_type,
+            price=order.price,
+            volume=order.volume,
+            timestamp=request.timestamp,
+            strategy_name=order.strategy_name,
+            account_id=order.account_id,
+            trading_day=order.trading_day,
+            run_id=request.run_id,
+        )
+        for number, order in enumerate(orders)
+    ]
+
+
+def denied(request: OrderRequest, refusal: Refusal, account_id: str, day: date | None, when: Time) -> OrderState:
+    """The order that never was, for the table and for the strategy."""
+    known = replace(request, account_id=account_id, trading_day=day, timestamp=when)
+    return OrderState.from_request(known).denied(refusal.sentence, when, refusal.detail)

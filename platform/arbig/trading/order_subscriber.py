@@ -1,0 +1,148 @@
+"""Trading: `stream:order` in, `stream:cmd` and refusals out. One request, one answer, however often it is delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime as Time
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from arbig.bus.port import Entry
+from arbig.bus.topics import CMD, ORDER_STATUS
+from arbig.domain.messages import CommandType, OrderRequest, decode, encode
+from arbig.domain.orders import OrderState
+from arbig.runtime.crash import crash_point
+from arbig.store.database import StoreError
+from arbig.store.orders import OrderStore, Outgoing, Received
+from arbig.trading.judge import Judge, Refusal, cancels_for, commands_for, denied
+from arbig.trading.order_manager import OrderManager
+from arbig.trading.outbox import Durably, Outbox
+from arbig.trading.state import TradingState
+
+log = logging.getLogger(__name__)
+
+ACCEPTED = ""
+
+
+class Decision(NamedTuple):
+    """What is written in one transaction: the answer, the orders, and what is said about them."""
+
+    received: Received
+    states: tuple[OrderState, ...] = ()
+    outgoing: tuple[Outgoing, ...] = ()
+
+
+class OrderSubscriber:
+    """Judges a request, writes the decision, says it, and only then lets the entry be acknowledged."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        orders: OrderManager,
+        store: OrderStore,
+        outbox: Outbox,
+        state: Callable[[], TradingState],
+        durably: Durably,
+        say: Callable[[OrderState], Awaitable[None]],
+    ) -> None:
+        self._judge = judge
+        self._orders = orders
+        self._store = store
+        self._outbox = outbox
+        self._state = state
+        self._durably = durably
+        self._say = say
+        self._awaited: dict[str, asyncio.Future[Received]] = {}
+
+    def awaited(self, request_id: str) -> asyncio.Future[Received]:
+        """The answer to a request that is about to be appended to the stream."""
+        future = self._awaited[request_id] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda _: self._awaited.pop(request_id, None))
+        return future
+
+    async def on_request(self, entry: Entry) -> None:
+        crash_point("tr.after_read")
+        request = decode(OrderRequest, entry.payload)
+        decision = self._decide(request)
+        if await self._write(request, decision):
+            crash_point("tr.after_commit")
+            self._orders.decided(decision.states)
+            await self._outbox.publish(decision.outgoing)
+            crash_point("tr.after_publish")
+        else:
+            await self._outbox.flush()
+        self._answer(request.request_id)
+        crash_point("tr.before_ack")
+
+    def _decide(self, request: OrderRequest) -> Decision:
+        if request.cmd_type is CommandType.CANCEL_ORDER:
+            return self._cancel(request)
+        plan = self._judge.plan(request, self._state())
+        if isinstance(plan, Refusal):
+            return self._refuse(request, plan)
+        day, when = self._orders.trading_day, self._judge.session_time(request)
+        commands = commands_for(request, plan, self._judge.account_id, day)
+        states = tuple(replace(OrderState.from_command(each), created=when, updated=when) for each in commands)
+        outgoing = tuple(
+            self._outgoing(CMD.name, command.request_id, encode(command), command.expires_at) for command in commands
+        )
+        return Decision(self._received(request, ACCEPTED), states, outgoing)
+
+    def _refuse(self, request: OrderRequest, refusal: Refusal) -> Decision:
+        when = self._judge.session_time(request)
+        state = denied(request, refusal, self._judge.account_id, self._orders.trading_day, when)
+        payload = encode(state.to_order_data(event_id=f"O:{request.request_id}:{refusal.detail}"))
+        outgoing = self._outgoing(ORDER_STATUS.name, request.request_id, payload)
+        return Decision(self._received(request, refusal.sentence), (state,), (outgoing,))
+
+    def _cancel(self, request: OrderRequest) -> Decision:
+        name = request.order_request_id or request.order_id or ""
+        legs = self._orders.legs(name)
+        working = [leg for leg in legs if leg.is_active]
+        if not legs:
+            return Decision(self._received(request, f"{name}: no such order"))
+        if not working:
+            return Decision(self._received(request, f"{name}: is {legs[0].status} already"))
+        commands = cancels_for(request, working)
+        outgoing = tuple(self._outgoing(CMD.name, command.request_id, encode(command)) for command in commands)
+        return Decision(self._received(request, ACCEPTED), (), outgoing)
+
+    async def _write(self, request: OrderRequest, decision: Decision) -> bool:
+        """False when the request was answered before. An order that cannot be written is refused: at once, aloud, and
+        for good as soon as the database can be written again. Until then its entry is not acknowledged."""
+        try:
+            new = self._store.decide(*decision)
+        except StoreError as error:
+            if request.cmd_type is not CommandType.CANCEL_ORDER:
+                decision = self._refuse(request, Refusal(f"{request.symbol}: orders cannot be written down: {error}"))
+                await self._say(decision.states[0])
+            await self._durably(lambda: self._store.decide(*decision))
+            self._orders.decided(decision.states)
+            await self._outbox.publish(decision.outgoing)
+            return False
+        if new and decision.states and decision.received.answer == ACCEPTED:
+            self._judge.sent(request)
+        return new
+
+    def _answer(self, request_id: str) -> None:
+        future = self._awaited.get(request_id)
+        if future is not None and not future.done():
+            answer = self._store.answer(request_id)
+            if answer is not None:
+                future.set_result(answer)
+
+    def _received(self, request: OrderRequest, answer: str) -> Received:
+        kind = request.cmd_type or CommandType.SEND_ORDER
+        return Received(request_id=request.request_id, kind=kind, answer=answer, received_at=self._judge.clock.now())
+
+    def _outgoing(self, stream: str, request_id: str, payload: bytes, expires_at: Time | None = None) -> Outgoing:
+        return Outgoing(
+            id=self._store.next_outgoing(),
+            stream=stream,
+            request_id=request_id,
+            payload=payload,
+            expires_at=expires_at,
+        )

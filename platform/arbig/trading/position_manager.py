@@ -1,0 +1,118 @@
+"""Trading: what the account holds (the counter's snapshots, the last one wins) and what each strategy holds of it
+(its own trades). What no strategy owns is the `unassigned` book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime as Time
+
+from arbig.bus.port import entry_key
+from arbig.domain.instruments import Instrument
+from arbig.domain.messages import Direction, Exchange, Offset, PositionData, TradeData
+from arbig.domain.orders import OrderState
+from arbig.domain.positions import Holding, NotHeld
+from arbig.trading.books import UNASSIGNED, Book
+
+Key = tuple[str, Direction]
+
+
+class PositionManager:
+    """Holdings are never guessed from our own trades alone: a snapshot replaces what was known, and only trades later
+    than it are counted on top until the next one comes."""
+
+    def __init__(self, account_id: str) -> None:
+        self.account_id = account_id
+        self.books: dict[tuple[str, str, Exchange], Book] = {}
+        self._sides: dict[Key, PositionData] = {}
+        self._later: dict[Key, list[TradeData]] = {}
+        self._as_of = "0-0"
+
+    # ---- the account ----------------------------------------------------------------------------------------------
+
+    def replace(self, positions: Iterable[PositionData], as_of: str) -> None:
+        """Everything the counter holds, as its answer says: what is not in it is not held."""
+        self._sides = {(position.symbol, position.direction): position for position in positions}
+        self._later = {}
+        self._as_of = as_of
+
+    def on_position(self, position: PositionData, entry_id: str) -> None:
+        """A snapshot from the stream; one that the last full answer already includes is older than it."""
+        if entry_key(entry_id) <= entry_key(self._as_of):
+            return
+        key = (position.symbol, position.direction)
+        self._sides[key] = position
+        self._later[key] = [trade for trade in self._later.get(key, ()) if trade.datetime > position.datetime]
+
+    def on_trade(self, trade: TradeData) -> None:
+        """A fill heard on the stream, once. It counts until a snapshot that includes it."""
+        key = (trade.symbol, trade.direction if trade.offset is Offset.OPEN else trade.direction.opposite)
+        side = self._sides.get(key)
+        if side is None or trade.datetime > side.datetime:
+            self._later.setdefault(key, []).append(trade)
+
+    def holding(self, instrument: Instrument, orders: Iterable[OrderState]) -> Holding:
+        """What may be closed now: the lots held, less what our working closes will take."""
+        keys = [(instrument.symbol, direction) for direction in Direction]
+        rows = [self._sides[key] for key in keys if key in self._sides]
+        holding = Holding.from_position_data(instrument.symbol, instrument.position_date_type, rows)
+        for trade in (trade for key in keys for trade in self._later.get(key, ())):
+            try:
+                holding = holding.after(trade)
+            except NotHeld:  # a snapshot had included it already
+                continue
+        return holding.frozen_by(orders)
+
+    def positions(self) -> list[PositionData]:
+        """What is held, as the counter last said."""
+        return [position for position in self._sides.values() if position.volume]
+
+    def net(self, symbol: str) -> int:
+        return sum(side.direction.sign * side.volume for (name, _), side in self._sides.items() if name == symbol)
+
+    # ---- the strategies -------------------------------------------------------------------------------------------
+
+    def load(self, books: Iterable[Book]) -> None:
+        self.books = {(book.strategy_name, book.symbol, book.exchange): book for book in books}
+
+    def booked(self, trade: TradeData) -> Book | None:
+        """The book after a fill, None when no strategy owns it."""
+        if not trade.strategy_name:
+            return None
+        book = self.books.get((trade.strategy_name, trade.symbol, trade.exchange)) or Book(
+            account_id=self.account_id,
+            strategy_name=trade.strategy_name,
+            symbol=trade.symbol,
+            exchange=trade.exchange,
+            updated_at=trade.datetime,
+        )
+        return book.after(trade)
+
+    def adopt(self, book: Book) -> None:
+        self.books[book.strategy_name, book.symbol, book.exchange] = book
+
+    def unassigned(self, when: Time) -> Sequence[Book]:
+        """Account minus strategies, contract by contract, where there is a difference."""
+        exchanges = {side.symbol: side.exchange for side in self._sides.values()}
+        exchanges |= {book.symbol: book.exchange for book in self.books.values()}
+        rest = {
+            symbol: self.net(symbol) - sum(book.volume for book in self.books.values() if book.symbol == symbol)
+            for symbol in exchanges
+        }
+        return [
+            Book(
+                account_id=self.account_id,
+                strategy_name=UNASSIGNED,
+                symbol=symbol,
+                exchange=exchanges[symbol],
+                volume=volume,
+                price=self._price(symbol, volume),
+                updated_at=when,
+            )
+            for symbol, volume in rest.items()
+            if volume
+        ]
+
+    def _price(self, symbol: str, volume: int) -> float:
+        side = self._sides.get((symbol, Direction.LONG if volume > 0 else Direction.SHORT))
+        return side.price if side is not None else 0.0

@@ -1,0 +1,195 @@
+"""Trading: its queries, and the door for a person's orders."""
+
+from __future__ import annotations
+
+from datetime import datetime as Time
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import msgspec
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+
+from arbig.bus.port import BusError
+from arbig.domain.instruments import UnknownSymbol
+from arbig.domain.messages import SHANGHAI, Direction, Exchange, Message, Offset, OrderRequest, OrderType, encode
+from arbig.domain.orders import OrderState
+from arbig.store.database import StoreError
+from arbig.trading.books import Book
+from arbig.trading.state import SETTABLE, State
+
+if TYPE_CHECKING:
+    from arbig.trading.service import TradingService
+
+Limit = Annotated[int, Query(ge=1, le=100_000)]
+
+
+class OrderForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A person's order. `request_id` makes a repeated POST the same order."""
+
+    symbol: str
+    direction: Direction
+    offset: Offset
+    price: float
+    volume: int
+    exchange: Exchange | None = None
+    order_type: OrderType = OrderType.LIMIT
+    strategy_name: str = "manual"
+    request_id: str = msgspec.field(default_factory=lambda: str(uuid4()))
+
+
+class StateForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    state: State
+    reason: str = ""
+
+
+def add(app: FastAPI, trading: TradingService) -> None:
+    """The routes of ARCHITECTURE.md's contract."""
+
+    @app.get("/positions")
+    async def positions() -> Response:
+        return _answer(
+            as_of=trading.reconciler.as_of,
+            positions=[_raw(position) for position in trading.positions.positions()],
+            strategies=[_shown(book, trading) for book in _books(trading)],
+        )
+
+    @app.get("/orders")
+    async def orders(active: bool = True, limit: Limit = 1000) -> Response:
+        found = trading.orders.active() if active else trading.store.recent(limit)[::-1]
+        return _answer(as_of=trading.reconciler.as_of, orders=[_raw(state.to_order_data()) for state in found[-limit:]])
+
+    @app.get("/trades")
+    async def trades(since: Time | None = None, limit: Limit = 10_000) -> Response:
+        moment = since.replace(tzinfo=SHANGHAI) if since is not None and since.tzinfo is None else since
+        found = trading.store.trades(moment, limit)
+        return _answer(as_of=trading.reconciler.as_of, trades=[_raw(trade) for trade in found])
+
+    @app.get("/account")
+    async def account() -> Response:
+        return _answer(as_of=trading.reconciler.as_of, account=trading.reconciler.account)
+
+    @app.post("/orders")
+    async def send(request: Request) -> Response:
+        form = _form(await request.body(), OrderForm)
+        _refuse_while_faulty(trading)
+        wish = OrderRequest(
+            request_id=form.request_id,
+            strategy_name=form.strategy_name,
+            symbol=form.symbol.partition(".")[0],
+            exchange=form.exchange or _exchange_of(form.symbol, trading),
+            direction=form.direction,
+            offset=form.offset,
+            order_type=form.order_type,
+            price=form.price,
+            volume=form.volume,
+            timestamp=trading.clock.now(),
+        )
+        return await _submitted(wish, trading)
+
+    @app.delete("/orders/{name}")
+    async def cancel(name: str) -> Response:
+        legs = trading.orders.legs(name)
+        if not legs:
+            raise HTTPException(404, f"{name}: no such order today; GET /orders?active=false lists them")
+        working = [leg for leg in legs if leg.is_active]
+        if not working:
+            raise HTTPException(409, f"{name}: is {legs[0].status} already, there is nothing to cancel")
+        return await _submitted(trading.cancel_request(legs[0]), trading)
+
+    @app.get("/state")
+    async def state() -> dict[str, object]:
+        return _state(trading)
+
+    @app.post("/state")
+    async def set_state(request: Request) -> dict[str, object]:
+        form = _form(await request.body(), StateForm)
+        if form.state not in SETTABLE:
+            raise HTTPException(422, f"state: found {form.state}, expected one of {', '.join(SETTABLE)}")
+        try:
+            await trading.set_wanted(form.state, form.reason)
+        except (BusError, StoreError) as error:
+            raise HTTPException(503, str(error)) from None
+        return _state(trading)
+
+
+async def _submitted(request: OrderRequest, trading: TradingService) -> Response:
+    try:
+        answer = await trading.submit(request)
+    except BusError as error:
+        raise HTTPException(503, f"the order could not be passed on: {error}") from None
+    if answer is not None and answer.answer:
+        raise HTTPException(422, answer.answer)
+    state = trading.orders.get(request.request_id) or trading.orders.get(request.order_request_id or "")
+    shown = {"request_id": request.request_id, "status": "SUBMITTING" if state is None else state.status}
+    return Response(msgspec.json.encode(shown | _words(state)), 202, media_type="application/json")
+
+
+def _words(state: OrderState | None) -> dict[str, str]:
+    return {} if state is None or state.error_msg is None else {"error_msg": state.error_msg}
+
+
+def _refuse_while_faulty(trading: TradingService) -> None:
+    if trading.fault is not None:
+        raise HTTPException(503, f"orders cannot be written down: {trading.fault}")
+
+
+def _exchange_of(symbol: str, trading: TradingService) -> Exchange:
+    try:
+        return trading.instruments.get(symbol, trading.quotes.trading_day).exchange
+    except UnknownSymbol as error:
+        raise HTTPException(422, str(error)) from None
+
+
+def _form(body: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise HTTPException(422, f"{error}; expected {', '.join(kind.__struct_fields__)}") from None
+
+
+def _state(trading: TradingService) -> dict[str, object]:
+    state = trading.state
+    return {
+        "state": state.effective,
+        "wanted": state.wanted,
+        "reason": state.reason,
+        "since": state.since.replace(tzinfo=None).isoformat(timespec="milliseconds"),
+        "connected": state.is_connected,
+        "reconciled": state.is_reconciled,
+    }
+
+
+def _books(trading: TradingService) -> list[Book]:
+    held = [book for book in trading.positions.books.values() if book.volume or book.cash]
+    return [*held, *trading.positions.unassigned(trading.clock.now())]
+
+
+def _shown(book: Book, trading: TradingService) -> dict[str, object]:
+    """`pnl` is what the held lots have gained, `total_pnl` everything since the book's first trade, before fees."""
+    tick = trading.quotes.tick(book.symbol)
+    last = book.price if tick is None else tick.last_price
+    size = _size(book, trading)
+    return {
+        "strategy_name": book.strategy_name,
+        "symbol": book.symbol,
+        "exchange": book.exchange,
+        "volume": book.volume,
+        "price": book.price,
+        "pnl": round(book.floating(last, size), 2),
+        "total_pnl": round(book.profit(last, size), 2),
+    }
+
+
+def _size(book: Book, trading: TradingService) -> float:
+    try:
+        return trading.instruments.get(book.symbol, trading.quotes.trading_day).size
+    except UnknownSymbol:
+        return 1.0
+
+
+def _raw(message: Message) -> msgspec.Raw:
+    return msgspec.Raw(encode(message))
+
+
+def _answer(**fields: Any) -> Response:
+    return Response(msgspec.json.encode(fields), media_type="application/json")

@@ -1,0 +1,332 @@
+"""Trading. In: stream:order, stream:order_status, stream:trade, stream:position, stream:event, tick:*
+Out: stream:cmd, stream:order_status (refusals), stream:event  Keeps: orders, trades, positions (`data/db/trading.db`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from fastapi import FastAPI
+
+from arbig.bus.port import Bus, BusError, Entry
+from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, TRADE, TRADING, group_of
+from arbig.domain.messages import (
+    CommandType,
+    EventData,
+    EventType,
+    OrderData,
+    OrderRequest,
+    PositionData,
+    TradeData,
+    decode,
+    encode,
+)
+from arbig.domain.orders import OrderState
+from arbig.runtime.calendar import load_calendar
+from arbig.runtime.clock import Clock
+from arbig.runtime.http import CallError, call
+from arbig.runtime.instruments import load_instruments
+from arbig.runtime.service import Service
+from arbig.runtime.settings import Settings
+from arbig.store.database import Database, StoreError
+from arbig.store.orders import OrderStore, Received
+from arbig.store.snapshots import SnapshotStore
+from arbig.trading import routes
+from arbig.trading.judge import Judge
+from arbig.trading.order_manager import OrderManager, completed
+from arbig.trading.order_subscriber import OrderSubscriber
+from arbig.trading.outbox import Outbox
+from arbig.trading.position_manager import PositionManager
+from arbig.trading.quotes import PATTERNS, Quotes
+from arbig.trading.reconciler import Reconciler
+from arbig.trading.risk_file import load_rules
+from arbig.trading.state import State, TradingState
+
+log = logging.getLogger(__name__)
+
+BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
+RESYNC_SECONDS = 30.0
+ACCOUNT_SECONDS = 2.0
+RETRY_WRITE_SECONDS = 0.5
+
+
+class TradingService(Service):
+    name: ClassVar[str] = TRADING
+    needs: ClassVar[str | None] = MARKET
+
+    def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
+        super().__init__(settings, bus, clock)
+        self.account_id = settings.account_id
+        self.quotes = Quotes()
+        self.fault: str | None = None
+        self.events: dict[EventType, Callable[[EventData], Awaitable[None]]] = {
+            EventType.DISCONNECTED: self._on_disconnected,
+            EventType.CONNECTED: self._on_connected,
+            EventType.TRADING_DAY: self._on_trading_day,
+            EventType.SETTLED: self._on_settled,
+        }
+        self._must_resync = asyncio.Event()
+        self._stale = asyncio.Event()
+
+    # ---- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._open()
+        self.spawn(self._listen(), "ticks")
+        await self._until_answered(self._read_clock)
+        self.orders.load(self.quotes.trading_day)
+        self.outbox.load(self.store.unpublished())
+        await self._until_answered(self._reconcile)
+        self.spawn(self._consume(), "streams")
+        self.spawn(self.outbox.mark_for_ever(), "outbox")
+        self.spawn(self._reconcile_for_ever(), "reconciler")
+        self.spawn(self._follow_account(), "account")
+
+    def _open(self) -> None:
+        rules, instruments = load_rules(self.settings), load_instruments(self.settings)
+        calendar = load_calendar(self.settings)
+        self.database = Database.open(self.settings.data / "db" / "trading.db")
+        self.store = OrderStore(self.database, self.account_id)
+        self.snapshots = SnapshotStore(self.database, self.account_id)
+        self.state = self._remembered_state()
+        self.positions = PositionManager(self.account_id)
+        self.orders = OrderManager(self.store, self.positions)
+        self.outbox = Outbox(self.bus, self.store, self.clock, self.durably)
+        self.instruments = instruments
+        self.judge = Judge(
+            self.account_id, instruments, calendar, rules, self.quotes, self.orders, self.positions, self.clock
+        )
+        self.subscriber = OrderSubscriber(
+            self.judge, self.orders, self.store, self.outbox, lambda: self.state, self.durably, self._say
+        )
+        self.reconciler = Reconciler(
+            self.ask,
+            self.orders,
+            self.positions,
+            self.store,
+            self.outbox,
+            self.clock,
+            self.durably,
+            self.account_id,
+        )
+
+    async def stop(self) -> None:
+        await self.cancel_tasks()
+        if hasattr(self, "database"):
+            self.database.close()
+
+    def routes(self, app: FastAPI) -> None:
+        routes.add(app, self)
+
+    def status(self) -> dict[str, object]:
+        return {
+            "trading_state": self.state.effective,
+            "connection": "connected" if self.state.is_connected else "disconnected",
+            "trading_day": None if self.orders.trading_day is None else self.orders.trading_day.isoformat(),
+            "orders_today": self.orders.orders_today,
+            "trades_today": self.orders.trades_today,
+            "active_orders": self.orders.active_count,
+            "outbox": self.outbox.waiting,
+            "contradictions": self.orders.illegal,
+            "fault": self.fault,
+        }
+
+    async def durably(self, write: Callable[[], Any]) -> None:
+        """Until it is written: the entry behind it stays unacknowledged meanwhile."""
+        while True:
+            try:
+                write()
+            except StoreError as error:
+                if self.fault is None:
+                    log.error("%s", error)
+                self.fault = str(error)
+                await self.clock.sleep(RETRY_WRITE_SECONDS)
+            else:
+                self.fault = None
+                return
+
+    async def _until_answered(self, step: Callable[[], Awaitable[None]]) -> None:
+        attempt = 0
+        while True:
+            try:
+                await step()
+                return
+            except (CallError, BusError) as error:
+                log.warning("%s; asking again", error)
+                await self.clock.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
+                attempt += 1
+
+    async def ask(self, path: str) -> Any:
+        return await call(self.settings, GATEWAY, "GET", path)
+
+    # ---- where we stand -------------------------------------------------------------------------------------------
+
+    async def _read_clock(self) -> None:
+        clock = await self.ask("/clock")
+        self.quotes.set_clock(clock["session_time"], clock["trading_day"])
+        self._set_state(is_connected=bool(clock["connected"]))
+
+    async def _reconcile(self) -> None:
+        """Afterwards we know where we stand; while the exchange is away, we cannot."""
+        await self._read_clock()
+        if self.quotes.trading_day != self.orders.trading_day:
+            self.orders.load(self.quotes.trading_day)
+        await self.reconciler.resync()
+        if self.state.is_connected and not self.state.is_reconciled:
+            self._set_state(is_reconciled=True)
+            await self._tell(EventType.RECONCILED, "orders, trades and positions agree with the exchange's answers")
+
+    async def _reconcile_for_ever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RESYNC_SECONDS):
+                    await self._must_resync.wait()
+            except TimeoutError:
+                pass
+            self._must_resync.clear()
+            await self._until_answered(self._reconcile)
+
+    async def _follow_account(self) -> None:
+        """The counter's account: every few seconds, and soon after a fill."""
+        while True:
+            try:
+                async with asyncio.timeout(ACCOUNT_SECONDS):
+                    await self._stale.wait()
+            except TimeoutError:
+                pass
+            self._stale.clear()
+            try:
+                await self.reconciler.refresh_account()
+            except CallError:
+                continue
+
+    def _remembered_state(self) -> TradingState:
+        found = self.snapshots.state()
+        if found is None:
+            return TradingState(State.ACTIVE, "", self.clock.now())
+        return TradingState(State(found[0]), found[1], found[2])
+
+    def _set_state(self, **changes: bool) -> None:
+        self.state = self.state.now(**changes)
+
+    async def set_wanted(self, wanted: State, reason: str) -> None:
+        """A person's decision; HALTED also asks to cancel whatever works."""
+        when = self.clock.now()
+        self.snapshots.set_state(wanted, reason, when)
+        self.state = self.state.set(wanted, reason, when)
+        await self._tell(EventType.TRADING_STATE, reason, state=wanted)
+        if wanted is State.HALTED:
+            for order in self.orders.active():
+                await self.bus.append([(ORDER.name, encode(self.cancel_request(order)))])
+
+    async def _tell(self, event: EventType, message: str, state: str | None = None) -> None:
+        said = EventData(
+            event=event,
+            source=TRADING,
+            datetime=self.clock.now(),
+            message=message,
+            account_id=self.account_id,
+            trading_day=self.orders.trading_day,
+            event_id=uuid4().hex,
+            state=state,
+        )
+        await self.bus.append([(EVENT.name, encode(said))])
+
+    async def _say(self, state: OrderState) -> None:
+        await self.bus.append([(ORDER_STATUS.name, encode(state.to_order_data()))])
+
+    # ---- what comes in --------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        async for batch in self.bus.listen(*PATTERNS):
+            self.quotes.hear(batch)
+
+    async def _consume(self) -> None:
+        handlers = {
+            EVENT.name: self._on_event,
+            ORDER_STATUS.name: self._on_order,
+            TRADE.name: self._on_trade,
+            POSITION.name: self._on_position,
+            ORDER.name: self.subscriber.on_request,
+        }
+        await self.bus.consume(group_of(TRADING), handlers)
+
+    async def _on_order(self, entry: Entry) -> None:
+        order = decode(OrderData, entry.payload)
+        await self.durably(lambda: self.orders.on_order(order))
+        self.reconciler.seen({entry.stream: entry.id})
+
+    async def _on_trade(self, entry: Entry) -> None:
+        trade = completed(decode(TradeData, entry.payload), self.account_id, self.orders.trading_day)
+        is_new = not self.orders.is_counted(trade)
+        await self.durably(lambda: self.orders.on_trade(trade))
+        if is_new:
+            self.positions.on_trade(trade)
+            self._stale.set()
+        self.reconciler.seen({entry.stream: entry.id})
+
+    async def _on_position(self, entry: Entry) -> None:
+        self.positions.on_position(decode(PositionData, entry.payload), entry.id)
+        self.reconciler.seen({entry.stream: entry.id})
+
+    async def _on_event(self, entry: Entry) -> None:
+        event = decode(EventData, entry.payload)
+        if event.source == GATEWAY and event.event in self.events:
+            await self.events[event.event](event)
+
+    async def _on_disconnected(self, event: EventData) -> None:
+        log.warning("the exchange is disconnected: %s", event.message)
+        self._set_state(is_connected=False, is_reconciled=False)
+
+    async def _on_connected(self, event: EventData) -> None:
+        self._set_state(is_reconciled=False)
+        self._must_resync.set()
+
+    async def _on_trading_day(self, event: EventData) -> None:
+        if event.trading_day is not None and event.trading_day != self.orders.trading_day:
+            self.quotes.trading_day = event.trading_day
+            self.orders.load(event.trading_day)
+            self._must_resync.set()
+
+    async def _on_settled(self, event: EventData) -> None:
+        day = event.trading_day or self.orders.trading_day
+        if day is None:
+            return
+        positions, account, now = self.positions.positions(), self.reconciler.account or None, self.clock.now()
+        await self.durably(lambda: self.snapshots.settle(day, positions, account, now))
+        self._must_resync.set()
+
+    # ---- a person's orders ----------------------------------------------------------------------------------------
+
+    async def submit(self, request: OrderRequest, timeout_seconds: float = 3.0) -> Received | None:
+        """Through the same stream as everybody's; the answer, None when it takes longer."""
+        answer = self.subscriber.awaited(request.request_id)
+        try:
+            await self.bus.append([(ORDER.name, encode(request))])
+            async with asyncio.timeout(timeout_seconds):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            answer.cancel()
+
+    def cancel_request(self, order: OrderState) -> OrderRequest:
+        return OrderRequest(
+            request_id=str(uuid4()),
+            cmd_type=CommandType.CANCEL_ORDER,
+            order_request_id=order.request_id or None,
+            order_id=order.order_id,
+            strategy_name=order.strategy_name,
+            symbol=order.symbol,
+            exchange=order.exchange,
+            direction=order.direction,
+            offset=order.offset,
+            order_type=order.order_type,
+            price=order.price,
+            volume=order.volume,
+            timestamp=self.clock.now(),
+        )
