@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from pydantic import TypeAdapter, ValidationError
 
 from arbig.domain.fees import FeeSchedule
@@ -116,6 +117,13 @@ def test_the_limits_themselves_are_allowed_for_a_close():
     assert sentence(close(price=810.0)) is None
 
 
+def test_before_the_first_tick_of_a_day_yesterdays_limits_no_longer_hold():
+    yesterday, today = date(2025, 10, 14), date(2025, 10, 15)
+    stale = structs.replace(TICK, trading_day=yesterday)
+    assert sentence(close(price=812.0), view(tick=stale, trading_day=today)) is None
+    assert sentence(close(price=812.0), view(tick=stale, trading_day=yesterday)) is not None
+
+
 @pytest.mark.parametrize(
     ("phase", "why"),
     [
@@ -164,10 +172,8 @@ def test_a_price_far_from_the_last_is_denied():
 
 
 def test_prices_are_written_with_the_decimals_of_their_tick():
-    rebar = view(instrument=replace(GOLD, price_tick=1.0, size=10), tick=TICK.__class__(
-        **{name: getattr(TICK, name) for name in TICK.__struct_fields__}
-        | {"last_price": 3200.0, "limit_up": 3300.0, "limit_down": 3100.0}
-    ))  # fmt: skip
+    tick = structs.replace(TICK, last_price=3200.0, limit_up=3300.0, limit_down=3100.0)
+    rebar = view(instrument=replace(GOLD, price_tick=1.0, size=10), tick=tick)
     assert sentence(wish(price=3301.0), rebar) == "au2512: price 3301 is outside 3100-3300; last price was 3200"
 
 
@@ -178,7 +184,7 @@ def test_a_triggered_stop_sent_at_the_limit_is_judged_at_the_price_it_would_trad
 
 
 def test_a_stop_whose_market_has_run_away_is_denied():
-    gone = TickData(**{name: getattr(TICK, name) for name in TICK.__struct_fields__} | {"ask_price_1": 809.0})
+    gone = structs.replace(TICK, ask_price_1=809.0)
     assert sentence(wish(price=810.0, cause="stop:s.1"), view(tick=gone)) is not None
 
 

@@ -15,14 +15,13 @@ class PriceLimits:
     opens_only: ClassVar[bool] = False
 
     def judge(self, order: OrderRequest, view: RiskView) -> Denial | None:
-        tick = view.tick
-        if tick is None or tick.limit_down <= 0 or tick.limit_up <= 0:
+        if view.tick is None or view.limits is None:
             return None
-        if tick.limit_down - TOLERANCE <= order.price <= tick.limit_up + TOLERANCE:
+        low, high = view.limits
+        if low - TOLERANCE <= order.price <= high + TOLERANCE:
             return None
-        allowed = f"{view.shown(tick.limit_down)}-{view.shown(tick.limit_up)}"
         return Denial(
             "PRICE_LIMITS",
-            f"{order.symbol}: price {order.price:.10g} is outside {allowed}; "
-            f"last price was {view.shown(tick.last_price)}",
+            f"{order.symbol}: price {order.price:.10g} is outside {view.shown(low)}-{view.shown(high)}; "
+            f"last price was {view.shown(view.tick.last_price)}",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
@@ -45,10 +46,21 @@ class RiskView:
     instrument: Instrument
     now: float
     phase: Phase
+    trading_day: date | None = None
     tick: TickData | None = None
     holding: Holding | None = None
     working_orders: int = 0
     sent: Sequence[Sent] = ()
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Limit-down and limit-up, None before the first tick of the trading day: yesterday's no longer hold."""
+        tick = self.tick
+        if tick is None or tick.limit_down <= 0 or tick.limit_up <= 0:
+            return None
+        if self.trading_day and tick.trading_day and tick.trading_day != self.trading_day:
+            return None
+        return tick.limit_down, tick.limit_up
 
     def shown(self, price: float) -> str:
         """A price with the decimals of its tick: 800.10 for gold, 3200 for rebar."""
