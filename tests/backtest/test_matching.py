@@ -90,8 +90,11 @@ def test_an_immediate_order_that_reaches_nothing_dies_whole(kind: OrderType):
     assert (outcome.fills, outcome.cancelled[0].volume, outcome.matcher.orders) == ((), 2, ())
 
 
-def test_before_the_first_tick_an_order_waits():
-    assert Matcher().enter(buy(700.0)).fills == ()
+def test_before_the_first_tick_an_order_waits_and_arrives_with_it_at_the_books_price():
+    waiting = Matcher().enter(buy(670.0, 7))
+    first = waiting.matcher.on_tick(tick(asks=5))
+    second = first.matcher.on_tick(tick(ask=669.0, asks=5))
+    assert (waiting.fills, first.fills, second.fills) == ((), (Fill("b", 650.2, 5),), (Fill("b", 670.0, 2),))
 
 
 # ---- resting ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from arbig.domain.messages import Direction, OrderType, TickData
 
 
 class Resting(msgspec.Struct, frozen=True, kw_only=True):
-    """A working order as the matcher sees it. `sequence` is its place in time, `volume` what is still to be filled."""
+    """A working order as the matcher sees it. `sequence` is its place in time, `volume` what is still to be filled;
+    `is_early`: it came before any book was displayed, so the first tick is its arrival."""
 
     order_id: str
     direction: Direction
@@ -25,6 +26,7 @@ class Resting(msgspec.Struct, frozen=True, kw_only=True):
     volume: int
     sequence: int = 0
     order_type: OrderType = OrderType.LIMIT
+    is_early: bool = False
 
 
 class Fill(NamedTuple):
@@ -59,6 +61,10 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True):
     ask: Side = Side()
     next_sequence: int = 1
 
+    @property
+    def has_book(self) -> bool:
+        return self.bid.price > 0 or self.ask.price > 0
+
     def enter(self, order: Resting) -> Outcome:
         """A new order in continuous trading: it takes what it can reach, then rests (LIMIT) or dies (FAK, FOK)."""
         side = self._against(order.direction)
@@ -66,7 +72,7 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True):
         if order.order_type is OrderType.FOK and reach < order.volume:
             return Outcome(self, (), (order,))
         fills = (Fill(order.order_id, side.price, reach),) if reach else ()
-        left = replace(order, volume=order.volume - reach)
+        left = replace(order, volume=order.volume - reach, is_early=not self.has_book)
         matcher = self._using(order.direction, reach)
         if left.volume and order.order_type is OrderType.LIMIT:
             return Outcome(matcher.rest(left), fills)
@@ -122,14 +128,15 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True):
             side = displayed[order.direction]
             shown = min(order.volume, side.volume) if side.reached_by(order) else 0
             passed = 0
-            if through.price > 0 and _better(order, through.price):
+            if through.price > 0 and _better(order, through.price) and not order.is_early:
                 passed = min(order.volume - shown, traded[order.direction])
             displayed[order.direction] = Side(side.price, side.volume - shown)
             traded[order.direction] -= passed
             if shown + passed:
-                fills.append(Fill(order.order_id, order.price, shown + passed))
+                price = side.price if order.is_early else order.price
+                fills.append(Fill(order.order_id, price, shown + passed))
             if order.volume > shown + passed:
-                kept.append(replace(order, volume=order.volume - shown - passed))
+                kept.append(replace(order, volume=order.volume - shown - passed, is_early=False))
         matcher = replace(self, orders=tuple(kept), ask=displayed[Direction.LONG], bid=displayed[Direction.SHORT])
         return Outcome(matcher, tuple(fills))
 
