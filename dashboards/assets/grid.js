@@ -50,6 +50,5 @@ export function render({model}) {
   drawHead(); drawRows();
   model.on(['title', 'columns', 'empty'], drawHead);
   model.on(['rows', 'note'], drawRows);
-  model.on('stale', () => tile.classList.toggle('stale', model.stale));
   return tile;
 }

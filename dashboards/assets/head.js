@@ -2,7 +2,7 @@ export function render({model}) {
   const head = document.createElement('div');
   head.className = 'head';
   head.innerHTML = '<div class="brand">ARBIG</div><div class="lamp"><i></i><b></b><span></span></div>' +
-    '<div class="items" style="display:flex;gap:20px"></div><div class="why"></div><div class="space"></div><a></a>';
+    '<div class="items"></div><div class="why"></div><div class="space"></div><a></a>';
   const lamp = head.querySelector('.lamp'), [, text, age] = lamp.children;
   const items = head.querySelector('.items'), why = head.querySelector('.why'), leave = head.querySelector('a');
   let heard = performance.now();

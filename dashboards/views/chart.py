@@ -16,8 +16,8 @@ from bokeh.models import (
     CategoricalColorMapper,
     ColumnDataSource,
     CrosshairTool,
+    CustomJS,
     CustomJSTickFormatter,
-    DataRange1d,
     HoverTool,
     LabelSet,
     NumeralTickFormatter,
@@ -47,7 +47,7 @@ def candle_rows(candles: Iterable[Candle], first: int) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in COLUMNS}
 
 
-COLUMNS = ("i", "label", "open", "high", "low", "close", "volume", "side")
+COLUMNS = ("i", "label", "open", "high", "low", "close", "volume", "side", "middle", "body", "half_volume")
 
 
 def _row(place: int, candle: Candle) -> dict[str, Any]:
@@ -60,6 +60,9 @@ def _row(place: int, candle: Candle) -> dict[str, Any]:
         "close": candle.close,
         "volume": candle.volume,
         "side": "up" if candle.close >= candle.open else "down",
+        "middle": (candle.open + candle.close) / 2,
+        "body": abs(candle.open - candle.close),
+        "half_volume": candle.volume / 2,
     }
 
 
@@ -185,22 +188,19 @@ class Chart:
 
     def _figures(self) -> tuple[Any, Any]:
         span = Range1d(start=0, end=SHOWN, min_interval=15)
-        prices = _figure(x_range=span, y_range=DataRange1d(range_padding=0.08, only_visible=True))
+        prices = _figure(x_range=span, y_range=Range1d(start=0, end=1))
         volumes = _figure(
             x_range=span,
-            y_range=DataRange1d(start=0, range_padding=0.1, only_visible=True),
+            y_range=Range1d(start=0, end=1),
             height=110,
             sizing_mode="stretch_width",
         )
         side = {"field": "side", "transform": self._dyes[0]}
-        wicks = prices.segment("i", "high", "i", "low", source=self._candles, color=side, line_width=1)
-        bodies = prices.vbar(
-            "i", 0.66, "open", "close", source=self._candles, fill_color=side, line_color=side, line_width=1
-        )
-        prices.y_range.renderers = [wicks, bodies]
-        bars = volumes.vbar("i", 0.66, "volume", 0, source=self._candles, color=side, alpha=0.55, line_alpha=0)
-        volumes.y_range.renderers = [bars]
+        prices.segment("i", "high", "i", "low", source=self._candles, color=side, line_width=1)
+        bodies = prices.rect("i", "middle", 0.66, "body", source=self._candles, color=side, line_width=1)
+        volumes.rect("i", "half_volume", 0.66, "volume", source=self._candles, color=side, alpha=0.55, line_alpha=0)
         self._draw_overlays(prices)
+        self._fit_to_view(span, prices.y_range, volumes.y_range)
         for plot in (prices, volumes):
             plot.add_tools(CrosshairTool(dimensions="height", line_color=theme.QUIET, line_alpha=0.4))
         self._hover_words.update(renderers=[bodies], mode="vline", line_policy="nearest", point_policy="follow_mouse")
@@ -211,6 +211,14 @@ class Chart:
         volumes.yaxis[0].formatter = BasicTickFormatter(use_scientific=False)
         volumes.yaxis[0].ticker.desired_num_ticks = 3
         return prices, volumes
+
+    def _fit_to_view(self, span: Range1d, prices: Range1d, volumes: Range1d) -> None:
+        given = {"source": self._candles, "span": span, "prices": prices, "volumes": volumes}
+        fit = CustomJS(args=given, code=theme.asset("fit.js"))
+        span.js_on_change("start", fit)
+        span.js_on_change("end", fit)
+        for change in ("data", "streaming", "patching"):
+            self._candles.js_on_change(change, fit)
 
     def _draw_overlays(self, prices: Any) -> None:
         side = {"field": "side", "transform": self._dyes[1]}
@@ -240,6 +248,8 @@ class Chart:
                 text_color=side,
                 text_font_size="10px",
                 y_offset=2,
+                background_fill_color=theme.PAPER,
+                background_fill_alpha=0.8,
             )
         )
 

@@ -46,7 +46,8 @@ def main() -> int:
     os.environ["BOKEH_RESOURCES"] = "server"
     from panel.command import main as panel
 
-    panel(arguments(settings))
+    sys.argv = ["panel", *arguments(settings)]
+    panel()
     return 0
 
 

@@ -33,7 +33,7 @@ SECURITY_HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        b"img-src 'self' data:; frame-ancestors 'none'; form-action 'self'",
+        b"img-src 'self' data:; frame-ancestors 'none'; form-action 'self' http://127.0.0.1:* http://localhost:*",
     ),
 )
 
