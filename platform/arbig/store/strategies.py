@@ -1,0 +1,262 @@
+"""Strategies' own records, `data/db/strategy.db`: runs, variables, positions, stop orders, signals on their way out.
+
+What a stream entry causes (position, variables, stop orders, signals) is committed in one transaction together with
+the entry's identity, so that a redelivered entry changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from arbig.domain.messages import OrderRequest, decode, encode
+from arbig.domain.template import StopOrder, StopOrderStatus
+from arbig.store.database import Database, StoreError
+
+SCHEMA = 1
+KEPT_APPLIED = 200_000  # some trading days of entries
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("strategy_name", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("next_number", Integer, nullable=False, default=0),
+    Column("code_hash", Text),
+    Column("error", Text),
+    Column("traceback", Text),
+    Column("variables", LargeBinary),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("strategy_name", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("volume", Integer, nullable=False),
+    Column("price", Float, nullable=False),
+)
+
+stop_orders = Table(
+    "stop_orders",
+    metadata,
+    Column("stop_orderid", Text, primary_key=True),
+    Column("strategy_name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("request_id", Text, unique=True),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+applied = Table(
+    "applied",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("event_id", Text, unique=True),
+    Column("entry_id", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One strategy's run as it was last written down."""
+
+    run_id: str
+    state: str
+    next_number: int
+    code_hash: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lots:
+    """A strategy's net position in one contract and its average entry price."""
+
+    volume: int = 0
+    price: float = 0.0
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What one event did to a strategy. Everything is written, or nothing."""
+
+    strategy_name: str
+    event_id: str | None = None
+    entry_id: str = ""
+    at: datetime | None = None
+    positions: dict[str, Lots] = field(default_factory=dict)
+    variables: dict[str, Any] | None = None
+    stop_orders: tuple[StopOrder, ...] = ()
+    requests: tuple[OrderRequest, ...] = ()
+
+
+class StrategyStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.reading() as connection:
+            self._applied: set[str] = set(connection.scalars(select(applied.c.event_id)))
+
+    @classmethod
+    def open(cls, path: Path) -> StrategyStore:
+        """Open or make the file. Raises StoreError."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path.parent} cannot be made: {error.strerror}: make its parent writable") from error
+        database = Database(path)
+        with database.transaction() as connection:
+            found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            if found > SCHEMA:
+                raise StoreError(f"{path} has schema {found}, newer than this build's {SCHEMA}: update arbig")
+            metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
+        return cls(database)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # ---- runs
+
+    def run(self, strategy_name: str) -> Run | None:
+        with self._database.reading() as connection:
+            row = connection.execute(select(runs).where(runs.c.strategy_name == strategy_name)).one_or_none()
+        if row is None:
+            return None
+        variables = msgspec.json.decode(row.variables) if row.variables else {}
+        return Run(row.run_id, row.state, row.next_number, row.code_hash, row.error, row.traceback, variables)
+
+    def begin(self, strategy_name: str, run_id: str, code_hash: str) -> None:
+        """A new run; the variables of the last one stay."""
+        values = {"run_id": run_id, "state": "STARTING", "next_number": 0, "code_hash": code_hash}
+        values |= {"error": None, "traceback": None}
+        with self._database.transaction() as connection:
+            connection.execute(
+                upsert(runs)
+                .values(strategy_name=strategy_name, **values)
+                .on_conflict_do_update(index_elements=["strategy_name"], set_=values)
+            )
+
+    def set_state(self, strategy_name: str, state: str, error: str | None = None, traceback: str | None = None) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(
+                update(runs)
+                .where(runs.c.strategy_name == strategy_name)
+                .values(state=state, error=error, traceback=traceback)
+            )
+
+    def reserve(self, strategy_name: str, count: int) -> int:
+        """The first of `count` signal numbers that no other signal of this run will ever have."""
+        with self._database.transaction() as connection:
+            mine = runs.c.strategy_name == strategy_name
+            first = connection.execute(select(runs.c.next_number).where(mine)).scalar_one()
+            connection.execute(update(runs).where(mine).values(next_number=first + count))
+        return int(first)
+
+    # ---- effects
+
+    def has_applied(self, event_id: str) -> bool:
+        return event_id in self._applied
+
+    def commit(self, effects: Effects) -> None:
+        """On disk when it returns. Requests are in the outbox until `mark_sent`."""
+        with self._database.transaction() as connection:
+            self._write(connection, effects)
+        if effects.event_id is not None:
+            self._applied.add(effects.event_id)
+
+    def _write(self, connection: Connection, effects: Effects) -> None:
+        name = effects.strategy_name
+        if effects.event_id is not None:
+            at = effects.at.isoformat() if effects.at else ""
+            connection.execute(insert(applied).values(event_id=effects.event_id, entry_id=effects.entry_id, at=at))
+        for symbol, lots in effects.positions.items():
+            values: dict[str, Any] = {"volume": lots.volume, "price": lots.price}
+            connection.execute(
+                upsert(positions)
+                .values(strategy_name=name, symbol=symbol, **values)
+                .on_conflict_do_update(index_elements=["strategy_name", "symbol"], set_=values)
+            )
+        if effects.variables is not None:
+            kept = msgspec.json.encode(effects.variables)
+            connection.execute(update(runs).where(runs.c.strategy_name == name).values(variables=kept))
+        for stop_order in effects.stop_orders:
+            values = {"status": str(stop_order.status), "payload": msgspec.json.encode(stop_order)}
+            connection.execute(
+                upsert(stop_orders)
+                .values(stop_orderid=stop_order.stop_orderid, strategy_name=name, **values)
+                .on_conflict_do_update(index_elements=["stop_orderid"], set_=values)
+            )
+        if effects.requests:
+            rows = [{"request_id": one.request_id, "payload": encode(one)} for one in effects.requests]
+            connection.execute(upsert(outbox).on_conflict_do_nothing(), rows)
+
+    def mark_sent(self, request_ids: Sequence[str]) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(delete(outbox).where(outbox.c.request_id.in_(request_ids)))
+
+    def unsent(self) -> list[OrderRequest]:
+        with self._database.reading() as connection:
+            payloads = connection.scalars(select(outbox.c.payload).order_by(outbox.c.id)).all()
+        return [decode(OrderRequest, payload) for payload in payloads]
+
+    def waiting_stop_orders(self, strategy_name: str) -> list[StopOrder]:
+        wanted = (stop_orders.c.strategy_name == strategy_name) & (stop_orders.c.status == StopOrderStatus.WAITING)
+        with self._database.reading() as connection:
+            payloads = connection.scalars(select(stop_orders.c.payload).where(wanted)).all()
+        return [msgspec.json.decode(payload, type=StopOrder) for payload in payloads]
+
+    def positions(self) -> dict[tuple[str, str], Lots]:
+        with self._database.reading() as connection:
+            rows = connection.execute(select(positions)).all()
+        return {(row.strategy_name, row.symbol): Lots(row.volume, row.price) for row in rows}
+
+    def set_positions(self, found: Iterable[tuple[str, str, Lots]]) -> None:
+        """What Trading says at the start replaces what we had."""
+        rows = [
+            {"strategy_name": name, "symbol": symbol, "volume": lots.volume, "price": lots.price}
+            for name, symbol, lots in found
+        ]
+        with self._database.transaction() as connection:
+            connection.execute(delete(positions))
+            if rows:
+                connection.execute(insert(positions), rows)
+
+    def trim(self) -> None:
+        """Let go of what no stream can deliver again: settled stop orders, entries of long ago."""
+        with self._database.transaction() as connection:
+            newest = connection.execute(select(func.max(applied.c.id))).scalar() or 0
+            connection.execute(delete(applied).where(applied.c.id <= newest - KEPT_APPLIED))
+            connection.execute(delete(stop_orders).where(stop_orders.c.status != StopOrderStatus.WAITING))

@@ -1,0 +1,269 @@
+"""StrategyEngine: all strategies of the house: which there are, what they own, who hears what, who pauses when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from arbig.bus.port import Entry, entry_key
+from arbig.bus.topics import ORDER_STATUS, TRADE
+from arbig.domain.messages import (
+    BarData,
+    EventData,
+    EventType,
+    Interval,
+    OrderData,
+    PositionData,
+    TickData,
+    TradeData,
+    decode,
+    encode,
+)
+from arbig.runtime.http import CallError
+from arbig.store.strategies import Effects, Lots
+from arbig.strategy.bars import BarCursor
+from arbig.strategy.configuration import read_files
+from arbig.strategy.frames import Fetch
+from arbig.strategy.house import House
+from arbig.strategy.live import LiveStrategy, State
+from arbig.strategy.orders import lots_after
+
+log = structlog.get_logger()
+
+Ask = Callable[..., Awaitable[Any]]
+BACKFILL_TRIES = 5
+BARS_OF = {Interval.MINUTE: "1m", Interval.HOUR: "1h", Interval.DAILY: "d"}
+
+
+class StrategyEngine:
+    def __init__(self, house: House, ask: Ask) -> None:
+        self.house = house
+        self.ask = ask
+        self.strategies: dict[str, LiveStrategy] = {}
+        self._by_symbol: dict[str, list[LiveStrategy]] = {}
+        self._cursors: dict[str, BarCursor] = {}
+        self._held: dict[str, list[tuple[bytes, BarData]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._as_of: dict[str, str] = {}
+        self.bars_refilled = 0
+
+    # ---- who there is
+
+    def read(self) -> None:
+        """The files of `config/strategies/`; a bad one is said and stands for itself."""
+        for file in read_files(self.house.settings.config / "strategies"):
+            live = LiveStrategy(file, self.house)
+            live.stop_orders = {one.stop_orderid: one for one in self.house.store.waiting_stop_orders(live.name)}
+            self.strategies[live.name] = live
+            if file.error is not None:
+                log.error(file.error, strategy_name=live.name)
+            for symbol in live.legs:
+                self._by_symbol.setdefault(symbol, []).append(live)
+                self._cursors.setdefault(symbol, BarCursor())
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(sorted(self._by_symbol))
+
+    def wanted(self) -> list[LiveStrategy]:
+        """Those that shall trade: what a person stopped stays stopped, what failed waits for another code or file."""
+        return [live for live in self.strategies.values() if self._is_wanted(live)]
+
+    def _is_wanted(self, live: LiveStrategy) -> bool:
+        if live.config is None:
+            return False
+        run = self.house.store.run(live.name)
+        if run is None:
+            return live.config.enabled
+        if run.state == State.STOPPED:
+            return False
+        if run.state == State.ERROR:
+            live.state, live.error, live.traceback = State.ERROR, run.error, run.traceback
+            return live.has_other_code(run.code_hash)
+        return True
+
+    # ---- the start sequence (specification 2.4)
+
+    async def resync(self) -> None:
+        """Positions and orders from Trading, with the place in the streams up to which they are told."""
+        last_ids = {topic.name: await self.house.bus.last_id(topic.name) for topic in (TRADE, ORDER_STATUS)}
+        answer = await self.ask("trading", "GET", "/positions")
+        self._as_of = {**last_ids, **answer["as_of"]}
+        book = {
+            (one["strategy_name"], one["symbol"]): Lots(int(one["volume"]), float(one["price"]))
+            for one in answer["strategies"]
+        }
+        for entry in await self._trades_after(self._as_of[TRADE.name]):
+            trade = decode(TradeData, entry.payload)
+            if self.house.store.has_applied(trade.key):
+                key = (trade.strategy_name, trade.symbol)
+                book[key] = lots_after(book.get(key, Lots()), trade)
+        self._compare(book)
+        self.house.book = book
+        self.house.store.set_positions([(name, symbol, lots) for (name, symbol), lots in book.items()])
+        for position in answer["positions"]:
+            self.on_position(msgspec.convert(position, PositionData))
+        orders = await self.ask("trading", "GET", "/orders", params={"active": "true"})
+        for order in (msgspec.convert(one, OrderData) for one in orders["orders"]):
+            live = self.strategies.get(order.strategy_name)
+            if live is not None and order.is_active():
+                live.adopt(order)
+        state = await self.ask("trading", "GET", "/state")
+        self.set_connected(state["state"] != "RECONCILING")
+
+    async def _trades_after(self, entry_id: str) -> list[Entry]:
+        found: list[Entry] = []
+        while page := await self.house.bus.read(TRADE.name, entry_id):
+            found += page
+            entry_id = page[-1].id
+        return found
+
+    def _compare(self, book: dict[tuple[str, str], Lots]) -> None:
+        """Trading is right; a difference from what we had is said."""
+        ours = self.house.store.positions()
+        for key in ours.keys() | book.keys():
+            had, has = ours.get(key, Lots()).volume, book.get(key, Lots()).volume
+            if key in ours and had != has:
+                log.warning(f"{key[1]}: had {had} lots, Trading says {has}", strategy_name=key[0])
+
+    # ---- market data
+
+    async def on_tick(self, payload: bytes) -> None:
+        tick = decode(TickData, payload)
+        self.house.ticks[tick.symbol] = tick
+        for live in self._by_symbol.get(tick.symbol, ()):
+            live.hear_tick(payload, tick)
+            if live.needs_guard:
+                await live.guard(tick)
+
+    def on_bar(self, payload: bytes) -> None:
+        bar = decode(BarData, payload)
+        if bar.symbol in self._held:
+            self._held[bar.symbol].append((payload, bar))
+            return
+        cursor = self._cursors.setdefault(bar.symbol, BarCursor())
+        if cursor.is_old(bar):
+            return
+        if cursor.follows(bar):
+            self._deliver(payload, bar)
+            return
+        self._held[bar.symbol] = [(payload, bar)]
+        task = asyncio.get_running_loop().create_task(self._backfill(bar.symbol))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _deliver(self, payload: bytes, bar: BarData) -> None:
+        cursor = self._cursors[bar.symbol]
+        if cursor.is_old(bar):
+            return
+        cursor.last = bar
+        for live in self._by_symbol.get(bar.symbol, ()):
+            live.hear_bar(payload, bar)
+
+    async def _backfill(self, symbol: str) -> None:
+        """Fetch what is missing before the held bars, then deliver everything in order."""
+        cursor = self._cursors[symbol]
+        held = self._held[symbol]
+        try:
+            await self._refill(symbol, cursor, held[0][1])
+        finally:
+            del self._held[symbol]
+        for payload, bar in held:
+            self._deliver(payload, bar)
+
+    async def _refill(self, symbol: str, cursor: BarCursor, bar: BarData) -> None:
+        assert cursor.last is not None
+        new_day = bar.trading_day != cursor.last.trading_day
+        for attempt in range(BACKFILL_TRIES):
+            try:
+                bars, _ = await self._bars(symbol, Interval.MINUTE, cursor.last.datetime)
+            except CallError as error:
+                log.warning(f"{cursor.gap(bar)}: {error}")
+                await self.house.clock.sleep(0.2 * 2**attempt)
+                continue
+            for one in bars:
+                if not cursor.is_old(one) and one.datetime < bar.datetime:
+                    self.bars_refilled += 1
+                    self._deliver(encode(one), one)
+            break
+        if not cursor.follows(bar) and not new_day:
+            await self.house.alarm(f"{cursor.gap(bar)} are missing: Market does not have them", symbol=symbol)
+
+    async def _bars(self, symbol: str, interval: Interval, since: datetime) -> tuple[list[BarData], list[Any]]:
+        params = {"interval": BARS_OF[interval], "since": since.replace(tzinfo=None).isoformat(timespec="seconds")}
+        answer = await self.ask("market", "GET", f"/bars/{symbol}", params=params)
+        return [msgspec.convert(one, BarData) for one in answer["bars"]], answer["gaps"]
+
+    async def history(self, wish: Fetch) -> tuple[bytes, ...]:
+        """`load_bar`: what Market has of the last days. Gaps are named. The specification keeps no ticks."""
+        symbol = wish.vt_symbol.partition(".")[0]
+        if wish.interval is None:
+            log.warning(f"load_tick: {symbol}: ticks are not kept; nothing to load")
+            return ()
+        clock = await self.ask("gateway", "GET", "/clock")
+        now = datetime.fromisoformat(clock["session_time"])
+        bars, gaps = await self._bars(symbol, wish.interval, now - timedelta(days=wish.days))
+        for gap in gaps:
+            log.warning(f"{symbol}: history has a gap: {gap}")
+        cursor = self._cursors.setdefault(symbol, BarCursor())
+        if wish.interval is Interval.MINUTE and bars and not cursor.is_old(bars[-1]):
+            cursor.last = bars[-1]
+        return tuple(encode(bar) for bar in bars)
+
+    # ---- streams
+
+    async def on_trade(self, entry: Entry) -> None:
+        trade = decode(TradeData, entry.payload)
+        counted = entry_key(entry.id) <= entry_key(self._as_of[TRADE.name])
+        live = self.strategies.get(trade.strategy_name)
+        if live is not None:
+            await live.hear("trade", trade, entry, counted)
+        elif trade.strategy_name and not self.house.store.has_applied(trade.key):
+            key = (trade.strategy_name, trade.symbol)
+            before = self.house.book.get(key, Lots())
+            after = before if counted else lots_after(before, trade)
+            self.house.store.commit(
+                Effects(trade.strategy_name, trade.key, entry.id, self.house.clock.now(), {trade.symbol: after})
+            )
+            self.house.book[key] = after
+
+    async def on_order(self, entry: Entry) -> None:
+        order = decode(OrderData, entry.payload)
+        live = self.strategies.get(order.strategy_name)
+        if live is not None:
+            await live.hear("order", order, entry)
+
+    async def on_position_entry(self, entry: Entry) -> None:
+        self.on_position(decode(PositionData, entry.payload))
+
+    def on_position(self, position: PositionData) -> None:
+        self.house.account[position.symbol, position.direction] = position
+
+    async def on_event(self, entry: Entry) -> None:
+        event = decode(EventData, entry.payload)
+        if event.event is EventType.DISCONNECTED:
+            self.set_connected(False)
+        elif event.event is EventType.RECONCILED:
+            self.set_connected(True)
+
+    def set_connected(self, connected: bool) -> None:
+        """Specification 5.2: no new signal while disconnected; on again after reconciliation."""
+        if connected != self.house.connected:
+            log.info("strategies resume: reconciled" if connected else "strategies pause: disconnected")
+        self.house.connected = connected
+        for live in self.strategies.values():
+            live.house_changed()
+
+    def describe(self) -> dict[str, Any]:
+        return {"strategies": [live.describe() for live in self.strategies.values()]}
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(live.close() for live in self.strategies.values()))

@@ -1,0 +1,103 @@
+"""House: what all strategies of the service share: bus, clock, store, positions, the last ticks, the way out."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import structlog
+
+from arbig.bus.port import Bus, BusError
+from arbig.bus.topics import EVENT, ORDER
+from arbig.domain.instruments import InstrumentBook
+from arbig.domain.messages import (
+    Direction,
+    EventData,
+    EventType,
+    OrderRequest,
+    PositionData,
+    TickData,
+    encode,
+)
+from arbig.runtime.clock import Clock
+from arbig.runtime.crash import crash_point
+from arbig.runtime.settings import Settings
+from arbig.store.strategies import Effects, Lots, StrategyStore
+from arbig.strategy.frames import Holding
+from arbig.strategy.port import Historian, RunnerFactory
+
+log = structlog.get_logger()
+
+
+@dataclass
+class House:
+    settings: Settings
+    bus: Bus
+    clock: Clock
+    store: StrategyStore
+    runner: RunnerFactory
+    historian: Historian
+    instruments: InstrumentBook
+    book: dict[tuple[str, str], Lots] = field(default_factory=dict)
+    account: dict[tuple[str, Direction], PositionData] = field(default_factory=dict)
+    ticks: dict[str, TickData] = field(default_factory=dict)
+    connected: bool = True
+    sent: list[str] = field(default_factory=list)
+    _events: itertools.count[int] = field(default_factory=itertools.count)
+
+    def lots(self, strategy_name: str, symbol: str) -> Lots:
+        return self.book.get((strategy_name, symbol), Lots())
+
+    def holding(self, strategy_name: str, symbol: str, closing: int) -> Holding:
+        long, short = (self._free_yesterday(symbol, side) for side in Direction)
+        return Holding(self.lots(strategy_name, symbol).volume, closing, long, short)
+
+    def _free_yesterday(self, symbol: str, side: Direction) -> int:
+        found = self.account.get((symbol, side))
+        return 0 if found is None else max(0, found.yd_volume - (found.yd_frozen or 0))
+
+    async def send(self, requests: list[OrderRequest], strategy_name: str, kept: bool) -> None:
+        """To `stream:order`. What the bus does not take now waits in the outbox under the same request ids; Trading
+        judges by `expires_at` whether it is still wanted."""
+        if not requests:
+            return
+        crash_point("st.before_send")
+        try:
+            await self.bus.append([(ORDER.name, encode(request)) for request in requests])
+        except BusError as error:
+            log.error(f"{strategy_name}: {len(requests)} signal(s) wait in the outbox: {error}")
+            if not kept:
+                self.store.commit(Effects(strategy_name, requests=tuple(requests)))
+            return
+        crash_point("st.after_send")
+        if kept:
+            self.sent += [request.request_id for request in requests]
+
+    async def flush_outbox(self) -> None:
+        """Forget what has gone out; send what has not."""
+        sent, self.sent = self.sent, []
+        if sent:
+            self.store.mark_sent(sent)
+        waiting = self.store.unsent()
+        for request in waiting:
+            await self.bus.append([(ORDER.name, encode(request))])
+            self.store.mark_sent([request.request_id])
+
+    async def alarm(self, message: str, strategy_name: str | None = None, symbol: str | None = None) -> None:
+        """Seen by people: in the log and in `stream:event`."""
+        log.error(message, strategy_name=strategy_name)
+        now = self.clock.now()
+        event = EventData(
+            event=EventType.ALARM,
+            source="strategy",
+            datetime=now,
+            message=message,
+            strategy_name=strategy_name,
+            symbol=symbol,
+            account_id=self.settings.account_id,
+            event_id=f"A:strategy:{now.isoformat()}:{next(self._events)}",
+        )
+        try:
+            await self.bus.append([(EVENT.name, encode(event))])
+        except BusError as error:
+            log.error(f"the alarm did not go out: {error}")

@@ -1,0 +1,104 @@
+"""Loader: from the name of a strategy class to its file, and from the file to the class.
+
+The service only looks for names (nothing is run there); the class itself is made where the strategy runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arbig.domain.template import BaseTemplate
+from arbig.strategy.port import Misconfigured
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file in which a strategy class stands, and the fingerprint of what the file says."""
+
+    path: Path
+    code_hash: str
+
+
+def find_class(folder: Path, class_name: str) -> Source:
+    """The file of `strategies/*.py` that defines the class. Raises Misconfigured, naming the nearest class."""
+    known: dict[str, Path] = {}
+    unreadable: list[str] = []
+    for path in sorted(folder.glob("*.py")):
+        try:
+            known |= {name: path for name in classes_in(path) if name not in known}
+        except SyntaxError as error:
+            unreadable.append(f"{folder.name}/{path.name}, line {error.lineno}: {error.msg}")
+    if class_name in known:
+        path = known[class_name]
+        return Source(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    broken = f" (not readable: {'; '.join(unreadable)})" if unreadable else ""
+    raise Misconfigured(
+        f"found {class_name!r}, no such class in {folder.name}/*.py{broken}{suggest(class_name, known)}"
+    )
+
+
+def classes_in(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+
+
+def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:
+    """`. Did you mean: fast_window?`, or the list of what there is."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    if close:
+        return f". Did you mean: {close[0]}?"
+    return f"; expected one of: {', '.join(known)}" if known else ""
+
+
+def load_class(path: Path, class_name: str) -> type[BaseTemplate]:
+    """Run the file and take the class out of it. Files beside it can be imported."""
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    name = f"strategies.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Misconfigured(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    found = getattr(module, class_name)
+    if not (isinstance(found, type) and issubclass(found, BaseTemplate)):
+        raise Misconfigured(
+            f"{class_name} in {path.name} is no strategy: derive it from CtaTemplate or StrategyTemplate"
+        )
+    return found
+
+
+KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "an integer"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    list: ((list,), "a list"),
+    dict: ((dict,), "keys and values"),
+}
+
+
+def check_params(kind: type[BaseTemplate], params: Mapping[str, Any]) -> None:
+    """Unknown, missing or ill-typed parameters raise Misconfigured with the line that mends them."""
+    for name in params:
+        if name not in kind.parameters:
+            raise Misconfigured(f"params.{name}: unknown parameter of {kind.__name__}{suggest(name, kind.parameters)}")
+    for name in kind.parameters:
+        if name not in params and not hasattr(kind, name):
+            raise Misconfigured(f"params.{name}: missing, {kind.__name__} gives it no default; write e.g. {name}: 1")
+    for name, value in params.items():
+        default = getattr(kind, name, None)
+        allowed, words = KINDS.get(type(default), ((object,), ""))
+        wrong_flag = isinstance(value, bool) and not isinstance(default, bool)
+        if not isinstance(value, allowed) or (words and wrong_flag):
+            raise Misconfigured(f"params.{name}: found {value!r}, expected {words}; write e.g. {name}: {default}")

@@ -1,0 +1,104 @@
+"""Protection: the specification's risk block (8.1). Decides when a position must be closed, and each next step of that.
+
+A close is a limit order across the best price. When the market moves away it is cancelled and priced anew, until the
+position is flat; at a price limit it stands there, and an alarm says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from arbig.domain.messages import Direction, OrderRequest, TickData
+from arbig.store.strategies import Lots
+from arbig.strategy.configuration import RiskConfig
+from arbig.strategy.stops import is_locked
+
+TICKS_ACROSS = 2
+REPRICE_SECONDS = 0.5
+RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0)
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A close under way. `order` is our own working order, `cancelling` what we have asked to cancel."""
+
+    reason: str
+    order: str | None = None
+    cancelling: frozenset[str] = frozenset()
+    refusals: int = 0
+    not_before: float = 0.0
+    alarmed: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do now: cancel these, or send this much at this price, or raise an alarm; `exit` is the new state."""
+
+    exit: Exit
+    cancel: tuple[str, ...] = ()
+    price: float | None = None
+    alarm: str | None = None
+
+
+def breach(lots: Lots, last_price: float, risk: RiskConfig) -> str | None:
+    """The sentence that says why this position must go, None while it may stay."""
+    if not lots.volume or not lots.price:
+        return None
+    sign = 1 if lots.volume > 0 else -1
+    percent = sign * (last_price - lots.price) / lots.price * 100
+    said = f"{percent:+.2f} % of the entry price {lots.price:g}"
+    if risk.stop_loss_pct is not None and percent <= -risk.stop_loss_pct:
+        return f"stop loss: {said}, limit -{risk.stop_loss_pct:g} %"
+    if risk.take_profit_pct is not None and percent >= risk.take_profit_pct:
+        return f"take profit: {said}, limit +{risk.take_profit_pct:g} %"
+    return None
+
+
+def closing_direction(lots: Lots) -> Direction:
+    return Direction.SHORT if lots.volume > 0 else Direction.LONG
+
+
+def next_step(
+    exit: Exit, lots: Lots, tick: TickData, price_tick: float, working: dict[str, OrderRequest], now: float
+) -> Step:
+    """One step of a close. `working` are the strategy's orders in this contract that may still fill."""
+    others = tuple(name for name in working if name != exit.order)
+    asked = tuple(name for name in others if name not in exit.cancelling)
+    if others:
+        return Step(replace(exit, cancelling=exit.cancelling | set(asked)), cancel=asked)
+    direction = closing_direction(lots)
+    locked = is_locked(direction, tick)
+    alarm = None
+    if locked and not exit.alarmed:
+        exit = replace(exit, alarmed=True)
+        alarm = f"{tick.symbol} stands at its limit {tick.last_price:g}: the position cannot be closed yet"
+    if exit.order is not None and exit.order in working:
+        stale = not locked and not _crosses(working[exit.order], tick)
+        if stale and now >= exit.not_before and exit.order not in exit.cancelling:
+            return Step(replace(exit, cancelling=frozenset({exit.order})), cancel=(exit.order,), alarm=alarm)
+        return Step(exit, alarm=alarm)
+    if now < exit.not_before:
+        return Step(exit, alarm=alarm)
+    price = _price(direction, tick, price_tick, locked)
+    return Step(replace(exit, cancelling=frozenset(), not_before=now + REPRICE_SECONDS), price=price, alarm=alarm)
+
+
+def refused(exit: Exit, now: float) -> Exit:
+    """Our close was rejected: wait longer each time before the next one."""
+    pause = RETRY_SECONDS[min(exit.refusals, len(RETRY_SECONDS) - 1)]
+    return replace(exit, order=None, refusals=exit.refusals + 1, not_before=now + pause)
+
+
+def _crosses(order: OrderRequest, tick: TickData) -> bool:
+    if order.direction is Direction.LONG:
+        return not tick.ask_volume_1 or order.price >= tick.ask_price_1
+    return not tick.bid_volume_1 or order.price <= tick.bid_price_1
+
+
+def _price(direction: Direction, tick: TickData, price_tick: float, locked: bool) -> float:
+    across = TICKS_ACROSS * price_tick
+    if direction is Direction.LONG:
+        best = tick.ask_price_1 if tick.ask_volume_1 else tick.last_price
+        return tick.limit_up if locked else min(best + across, tick.limit_up or float("inf"))
+    best = tick.bid_price_1 if tick.bid_volume_1 else tick.last_price
+    return tick.limit_down if locked else max(best - across, tick.limit_down or 0.0)

@@ -1,0 +1,156 @@
+"""Strategy. In: tick:* bar:* stream:trade stream:position stream:order_status stream:event  Out: stream:order
+Keeps: runs, variables, stop orders and positions of the strategies in `config/strategies/`.
+
+Start (specification 2.4 and 5.3): positions from Trading, history from Market, streams from where those positions end,
+then Pub/Sub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import structlog
+from fastapi import FastAPI, HTTPException
+
+from arbig.bus.port import Bus, BusError
+from arbig.domain.instruments import InstrumentBook
+from arbig.runtime.clock import Clock
+from arbig.runtime.http import CallError, call
+from arbig.runtime.instruments import load_instruments
+from arbig.runtime.service import Service
+from arbig.runtime.settings import Settings
+from arbig.store.strategies import StrategyStore
+from arbig.strategy.engine import Ask, StrategyEngine
+from arbig.strategy.frames import Fetch
+from arbig.strategy.house import House
+from arbig.strategy.live import LiveStrategy, State
+from arbig.strategy.port import RunnerFactory
+from arbig.strategy.process import ProcessRunner
+from arbig.strategy.subscriber import DataSubscriber
+
+log = structlog.get_logger()
+
+RESYNC_SECONDS = (0.2, 0.5, 1.0, 2.0)
+FLUSH_SECONDS = 0.5
+COMMANDS = ("start", "stop", "pause", "resume")
+
+
+class StrategyService(Service):
+    name: ClassVar[str] = "strategy"
+    needs: ClassVar[str | None] = "trading"
+
+    def __init__(
+        self,
+        settings: Settings,
+        bus: Bus,
+        clock: Clock,
+        *,
+        runner: RunnerFactory = ProcessRunner,
+        ask: Ask | None = None,
+    ) -> None:
+        super().__init__(settings, bus, clock)
+        self._runner = runner
+        self._ask: Ask = ask or self._http
+        self.engine: StrategyEngine | None = None
+        self.subscriber: DataSubscriber | None = None
+        self.store: StrategyStore | None = None
+
+    async def _http(self, service: str, method: str, path: str, **rest: Any) -> Any:
+        return await call(self.settings, service, method, path, **rest)
+
+    async def start(self) -> None:
+        self.store = StrategyStore.open(self.settings.data / "db" / "strategy.db")
+        self.store.trim()
+        book: InstrumentBook = load_instruments(self.settings)
+        house = House(self.settings, self.bus, self.clock, self.store, self._runner, self._history, book)
+        self.engine = engine = StrategyEngine(house, self._ask)
+        self.subscriber = DataSubscriber(self.bus, engine)
+        engine.read()
+        await self._resync(engine)
+        await self._subscribe(engine)
+        for live in engine.strategies.values():
+            self.spawn(live.live(), name=f"strategy {live.name}")
+        self.spawn(self.subscriber.market_data(), name="market data")
+        await asyncio.gather(*(live.command("continue") for live in engine.wanted()))
+        self.spawn(self.subscriber.streams(), name="streams")
+        self.spawn(self._flush(house), name="outbox")
+
+    async def _history(self, wish: Fetch) -> tuple[bytes, ...]:
+        assert self.engine is not None
+        return await self.engine.history(wish)
+
+    async def _resync(self, engine: StrategyEngine) -> None:
+        for attempt in range(1000):
+            try:
+                await engine.resync()
+                return
+            except CallError as error:
+                pause = RESYNC_SECONDS[min(attempt, len(RESYNC_SECONDS) - 1)]
+                log.warning(f"waiting for Trading: {error}")
+                await self.clock.sleep(pause)
+
+    async def _subscribe(self, engine: StrategyEngine) -> None:
+        """The Gateway shall send the strategies' contracts, whatever else it subscribes to."""
+        if not engine.symbols:
+            return
+        try:
+            await self._ask("gateway", "POST", "/subscribe", json={"symbols": list(engine.symbols)})
+        except CallError as error:
+            log.warning(f"subscribe: {error}")
+
+    async def _flush(self, house: House) -> None:
+        while True:
+            await self.clock.sleep(FLUSH_SECONDS)
+            try:
+                await house.flush_outbox()
+            except BusError as error:
+                log.warning(f"outbox: {error}")
+
+    async def stop(self) -> None:
+        await self.cancel_tasks()
+        if self.engine is not None:
+            await self.engine.close()
+        if self.store is not None:
+            self.store.close()
+
+    def routes(self, app: FastAPI) -> None:
+        @app.get("/strategies")
+        async def strategies() -> dict[str, Any]:
+            return self._ready().describe()
+
+        @app.get("/strategies/{name}")
+        async def strategy(name: str) -> dict[str, Any]:
+            return self._named(name).describe()
+
+        @app.post("/strategies/{name}/{command}")
+        async def command(name: str, command: str) -> dict[str, Any]:
+            live = self._named(name)
+            if command not in COMMANDS:
+                raise HTTPException(404, f"{command}: no such command; expected one of: {', '.join(COMMANDS)}")
+            await live.command(command)
+            return live.describe()
+
+    def _ready(self) -> StrategyEngine:
+        if self.engine is None:
+            raise HTTPException(503, "the strategies are not read yet")
+        return self.engine
+
+    def _named(self, name: str) -> LiveStrategy:
+        found = self._ready().strategies
+        if name not in found:
+            raise HTTPException(404, f"{name}: no such strategy; there are: {', '.join(found) or 'none'}")
+        return found[name]
+
+    def status(self) -> dict[str, object]:
+        if self.engine is None or self.subscriber is None:
+            return {}
+        lives = self.engine.strategies.values()
+        return {
+            "strategies": len(lives),
+            **{str(state).lower(): sum(live.state is state for live in lives) for state in State},
+            "connected": self.engine.house.connected,
+            "ticks": self.subscriber.ticks,
+            "bad_messages": self.subscriber.bad_messages,
+            "bars_refilled": self.engine.bars_refilled,
+        }

@@ -1,0 +1,61 @@
+"""Two moving averages cross; the RSI must agree.
+
+Fast average crosses above the slow one with RSI above `rsi_long`: close shorts, go long. Crosses below with RSI below
+`rsi_short`: close longs, go short. One-minute bars, `volume` lots.
+"""
+
+from arbig import ArrayManager, BarData, CtaTemplate
+
+
+class MaRsiStrategy(CtaTemplate):
+    author = "ARBIG"
+
+    fast_window = 10
+    slow_window = 30
+    rsi_window = 14
+    rsi_long = 40
+    rsi_short = 60
+    volume = 1
+    ticks_across = 5
+
+    fast_ma = 0.0
+    slow_ma = 0.0
+    rsi = 0.0
+
+    parameters = ["fast_window", "slow_window", "rsi_window", "rsi_long", "rsi_short", "volume", "ticks_across"]
+    variables = ["fast_ma", "slow_ma", "rsi"]
+
+    def on_init(self) -> None:
+        self.arrays = ArrayManager(max(self.slow_window, self.rsi_window) + 70)
+        self.load_bar(10)
+
+    def on_bar(self, bar: BarData) -> None:
+        self.arrays.update_bar(bar)
+        if not self.arrays.inited:
+            return
+        fast = self.arrays.sma(self.fast_window, array=True)
+        slow = self.arrays.sma(self.slow_window, array=True)
+        self.fast_ma, self.slow_ma = float(fast[-1]), float(slow[-1])
+        self.rsi = float(self.arrays.rsi(self.rsi_window))
+        if not self.trading:
+            return
+        if fast[-1] > slow[-1] and fast[-2] <= slow[-2] and self.rsi > self.rsi_long:
+            self.go_long(bar.close_price)
+        elif fast[-1] < slow[-1] and fast[-2] >= slow[-2] and self.rsi < self.rsi_short:
+            self.go_short(bar.close_price)
+
+    def go_long(self, price: float) -> None:
+        self.cancel_all()
+        price += self.ticks_across * self.get_pricetick()
+        if self.pos < 0:
+            self.cover(price, -self.pos)
+        if self.pos <= 0:
+            self.buy(price, self.volume)
+
+    def go_short(self, price: float) -> None:
+        self.cancel_all()
+        price -= self.ticks_across * self.get_pricetick()
+        if self.pos > 0:
+            self.sell(price, self.pos)
+        if self.pos >= 0:
+            self.short(price, self.volume)
