@@ -56,6 +56,7 @@ class Counter:
         self.trades: list[TradeData] = []
         self.held: dict[tuple[str, Direction], PositionData] = {}
         self.commands: list[CommandData] = []
+        self.wishes = 0
         self.account = {
             "account_id": "sim",
             "trading_day": DAY.isoformat(),
@@ -196,12 +197,11 @@ class Desk:
         self.service = service
         self.counter = counter
         self.bus = bus
-        self._count = 0
 
     def request(self, **changes: Any) -> OrderRequest:
-        self._count += 1
+        self.counter.wishes += 1
         wish: dict[str, Any] = {
-            "request_id": f"request-{self._count}",
+            "request_id": f"request-{self.counter.wishes}",
             "strategy_name": "MaRsiStrategy",
             "symbol": "au2512",
             "exchange": Exchange.SHFE,

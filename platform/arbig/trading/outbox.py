@@ -71,10 +71,11 @@ class Outbox:
         while True:
             await self._any_said.wait()
             await self._clock.sleep(MARK_SECONDS)
-            await self.mark()
+            await self._durably(self.mark)
 
-    async def mark(self) -> None:
+    def mark(self) -> None:
+        """Raises StoreError; then nothing is ticked off yet."""
+        if self._said:
+            self._store.mark_published(self._said)
+        self._said = []
         self._any_said.clear()
-        said, self._said = self._said, []
-        if said:
-            await self._durably(lambda: self._store.mark_published(said))

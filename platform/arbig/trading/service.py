@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, cast
 from uuid import uuid4
 
 from fastapi import FastAPI
 
 from arbig.bus.port import Bus, BusError, Entry
+from arbig.bus.retention import Janitor, Retaining
 from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, TRADE, TRADING, group_of
 from arbig.domain.messages import (
     CommandType,
@@ -52,6 +54,7 @@ BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 RESYNC_SECONDS = 30.0
 ACCOUNT_SECONDS = 2.0
 RETRY_WRITE_SECONDS = 0.5
+SWEEP_SECONDS = 60.0
 
 
 class TradingService(Service):
@@ -63,12 +66,15 @@ class TradingService(Service):
         self.account_id = settings.account_id
         self.quotes = Quotes()
         self.fault: str | None = None
+        self.alarms: Sequence[str] = ()
+        self.is_open = False
         self.events: dict[EventType, Callable[[EventData], Awaitable[None]]] = {
             EventType.DISCONNECTED: self._on_disconnected,
             EventType.CONNECTED: self._on_connected,
             EventType.TRADING_DAY: self._on_trading_day,
             EventType.SETTLED: self._on_settled,
         }
+        self._is_listening = asyncio.Event()
         self._must_resync = asyncio.Event()
         self._stale = asyncio.Event()
 
@@ -77,6 +83,7 @@ class TradingService(Service):
     async def start(self) -> None:
         self._open()
         self.spawn(self._listen(), "ticks")
+        await self._is_listening.wait()
         await self._until_answered(self._read_clock)
         self.orders.load(self.quotes.trading_day)
         self.outbox.load(self.store.unpublished())
@@ -85,11 +92,13 @@ class TradingService(Service):
         self.spawn(self.outbox.mark_for_ever(), "outbox")
         self.spawn(self._reconcile_for_ever(), "reconciler")
         self.spawn(self._follow_account(), "account")
+        self.spawn(self._sweep_for_ever(), "janitor")
 
     def _open(self) -> None:
         rules, instruments = load_rules(self.settings), load_instruments(self.settings)
         calendar = load_calendar(self.settings)
         self.database = Database.open(self.settings.data / "db" / "trading.db")
+        self.is_open = True
         self.store = OrderStore(self.database, self.account_id)
         self.snapshots = SnapshotStore(self.database, self.account_id)
         self.state = self._remembered_state()
@@ -116,7 +125,9 @@ class TradingService(Service):
 
     async def stop(self) -> None:
         await self.cancel_tasks()
-        if hasattr(self, "database"):
+        if self.is_open:
+            with suppress(StoreError):  # said again after the next start, which is harmless
+                self.outbox.mark()
             self.database.close()
 
     def routes(self, app: FastAPI) -> None:
@@ -133,6 +144,7 @@ class TradingService(Service):
             "outbox": self.outbox.waiting,
             "contradictions": self.orders.illegal,
             "fault": self.fault,
+            "alarms": list(self.alarms),
         }
 
     async def durably(self, write: Callable[[], Any]) -> None:
@@ -204,6 +216,21 @@ class TradingService(Service):
             except CallError:
                 continue
 
+    async def _sweep_for_ever(self) -> None:
+        """Streams are trimmed here, for the whole house."""
+        janitor, told = Janitor(cast(Retaining, self.bus)), set[str]()
+        while True:
+            await self.clock.sleep(SWEEP_SECONDS)
+            try:
+                sweep = await janitor.sweep()
+            except BusError as error:
+                log.warning("streams are not trimmed now: %s", error)
+                continue
+            for alarm in set(sweep.alarms) - told:
+                log.error("%s", alarm)
+            told = set(sweep.alarms)
+            self.alarms = sweep.alarms
+
     def _remembered_state(self) -> TradingState:
         found = self.snapshots.state()
         if found is None:
@@ -244,6 +271,7 @@ class TradingService(Service):
     async def _listen(self) -> None:
         async for batch in self.bus.listen(*PATTERNS):
             self.quotes.hear(batch)
+            self._is_listening.set()
 
     async def _consume(self) -> None:
         handlers = {
