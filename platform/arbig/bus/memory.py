@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 
 from arbig.bus.delivery import dead_letter, deliver
 from arbig.bus.port import BusError, Entry, GroupState, Handler, entry_key
-from arbig.bus.topics import BY_NAME, DEAD, required_groups
+from arbig.bus.retention import FOREVER, NOTHING, Extent, next_id
+from arbig.bus.topics import BY_NAME, DEAD, MAX_ENTRIES, required_groups
 from arbig.domain.messages import SHANGHAI
 
 log = logging.getLogger(__name__)
@@ -174,5 +175,32 @@ class MemoryBus:
         cursor = stream.groups.get(group, _Group())
         return GroupState(name, group, len(cursor.pending), len(stream.after(cursor.position)), lost=0)
 
+    async def extent(self, stream: str) -> Extent:
+        kept = self._stream(stream)
+        surplus = len(kept.entries) - MAX_ENTRIES
+        return Extent(
+            stream,
+            len(kept.entries),
+            surplus=kept.entries[surplus].id if surplus > 0 else NOTHING,
+            finished=min((_finished(kept, group) for group in required_groups(stream)), key=entry_key, default=FOREVER),
+        )
+
+    async def trim(self, stream: str, before: str) -> int:
+        kept = self._stream(stream)
+        length = len(kept.entries)
+        kept.entries = [entry for entry in kept.entries if entry_key(entry.id) >= entry_key(before)]
+        return length - len(kept.entries)
+
+    async def milliseconds(self) -> int:
+        """Ids are this bus's time: none of its entries grows a day old."""
+        return max((entry_key(stream.last_id)[0] for stream in self._streams.values()), default=0)
+
     async def close(self) -> None:
         """Nothing to close: the other services of the process go on."""
+
+
+def _finished(stream: _Stream, name: str) -> str:
+    group = stream.groups.get(name)
+    if group is None:
+        return NOTHING
+    return min(group.pending, key=entry_key) if group.pending else next_id(group.position)

@@ -15,8 +15,9 @@ import hiredis
 
 from arbig.bus.consumer import FIELD, Consumer, payload_of
 from arbig.bus.line import Command, Line, Pauses, RedisAddress, complaint
-from arbig.bus.port import BusError, Entry, GroupState, Handler
-from arbig.bus.topics import STREAMS, required_groups
+from arbig.bus.port import BusError, Entry, GroupState, Handler, entry_key
+from arbig.bus.retention import BITE, FOREVER, NOTHING, Extent, next_id
+from arbig.bus.topics import MAX_ENTRIES, STREAMS, required_groups
 
 __all__ = ["RedisAddress", "RedisBus"]
 
@@ -114,6 +115,39 @@ class RedisBus:
     async def groups(self) -> list[GroupState]:
         return [state for topic in STREAMS for state in await self._states(topic.name)]
 
+    async def extent(self, stream: str) -> Extent:
+        about = await self._info("STREAM", stream)
+        length = _mapping(about)[b"length"] if about else 0
+        return Extent(stream, length, await self._surplus(stream, length), await self._finished(stream))
+
+    async def _surplus(self, stream: str, length: int) -> str:
+        """Where a bite of what is beyond the newest 10,000 ends."""
+        bite = min(length - MAX_ENTRIES, BITE)
+        if bite <= 0:
+            return NOTHING
+        entries = (await self.call(("XRANGE", stream, "-", "+", "COUNT", str(bite + 1))))[0]
+        return entries[-1][0].decode()  # type: ignore[no-any-return]
+
+    async def _finished(self, stream: str) -> str:
+        groups = {row[b"name"].decode(): row for row in map(_mapping, await self._info("GROUPS", stream))}
+        ends = [await self._end(stream, group, groups.get(group)) for group in required_groups(stream)]
+        return min(ends, key=entry_key, default=FOREVER)
+
+    async def _end(self, stream: str, group: str, row: Mapping[bytes, Any] | None) -> str:
+        if row is None:
+            return NOTHING
+        if row[b"pending"]:
+            count, oldest, *_ = (await self.call(("XPENDING", stream, group)))[0]
+            return oldest.decode() if count else NOTHING
+        return next_id(row[b"last-delivered-id"].decode())
+
+    async def trim(self, stream: str, before: str) -> int:
+        return int((await self.call(("XTRIM", stream, "MINID", "=", before)))[0])
+
+    async def milliseconds(self) -> int:
+        seconds, microseconds = (await self.call(("TIME",)))[0]
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     async def _states(self, stream: str) -> list[GroupState]:
         required = required_groups(stream)
         if not required:
@@ -179,6 +213,7 @@ class _Turns:
             return []
         async with self._turn:
             if self._line is None or not self._line.is_open:
+                self.close()
                 self._line = await Line.open(self._address, self._name)
             try:
                 replies = await self._line.call(commands)

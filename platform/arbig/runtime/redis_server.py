@@ -93,7 +93,7 @@ def prepare(settings: Settings) -> Path:
     the server: a second one on the same folder is refused."""
     data = private_folder(settings.data / "redis")
     _hold(data / "lock")
-    record = _record(settings)
+    record = record_of(settings, _last_record(settings))
     users = _write(settings.run / "redis.acl", acl_file(record.users))
     configuration = _write(settings.run / "redis.conf", _configuration(record.port, data, users))
     _write(settings.run / "redis.json", json.dumps(msgspec.to_builtins(record), indent=1) + "\n")
@@ -109,20 +109,24 @@ def _hold(path: Path) -> None:
     os.set_inheritable(handle, True)
 
 
-def _record(settings: Settings) -> RedisRecord:
-    """Passwords of last time, the same port when it is free."""
+def _last_record(settings: Settings) -> RedisRecord | None:
     path = settings.run / "redis.json"
     try:
-        last = msgspec.json.decode(path.read_bytes(), type=RedisRecord)
+        return msgspec.json.decode(path.read_bytes(), type=RedisRecord)
     except FileNotFoundError:
-        last = RedisRecord(0, {})
+        return None
     except msgspec.DecodeError as error:
         raise SettingsError(f"{path}: {error}; delete it, it is made anew") from None
-    users = {user: last.users.get(user) or secrets.token_hex(24) for user in USERS}
-    return RedisRecord(_free_port(last.port, FIRST_PORT + settings.port_offset), users)
 
 
-def _free_port(last: int, first: int) -> int:
+def record_of(settings: Settings, last: RedisRecord | None = None) -> RedisRecord:
+    """The passwords of last time, and the same port when it is free."""
+    known = last.users if last else {}
+    users = {user: known.get(user) or secrets.token_hex(24) for user in USERS}
+    return RedisRecord(_free_port(last.port if last else None, FIRST_PORT + settings.port_offset), users)
+
+
+def _free_port(last: int | None, first: int) -> int:
     wanted = ([last] if last else []) + list(range(first, min(first + 100, 65536)))
     for port in wanted:
         if _is_free(port):
@@ -178,10 +182,10 @@ async def complaints(address: RedisAddress) -> list[str]:
     settings = [("CONFIG", "GET", name) for name in SAFE]
     info, *answers = await _ask(address, ("INFO", "server"), *settings)
     found = {key.decode(): value.decode() for answer in answers for key, value in _pairs(answer)}
-    return [*_version_complaints(address, info.decode()), *_setting_complaints(address, found)]
+    return [*version_complaints(address, info.decode()), *_setting_complaints(address, found)]
 
 
-def _version_complaints(address: RedisAddress, info: str) -> list[str]:
+def version_complaints(address: RedisAddress, info: str) -> list[str]:
     named = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     number = named.get("redis_version", "0")
     if version(number) >= OLDEST:
