@@ -105,7 +105,7 @@ class LoginRefused(Word, frozen=True, kw_only=True):
 class TickBatch(Word, frozen=True, kw_only=True):
     """(symbol, seq, payload): the payload is the TickData as it goes onto the bus."""
 
-    ticks: tuple[tuple[str, int, bytes], ...]
+    ticks: tuple[tuple[str, int, msgspec.Raw], ...]
 
 
 class ClockMark(Word, frozen=True, kw_only=True):
@@ -249,9 +249,9 @@ Report = OrderReport | TradeReport
 # ---- frames -------------------------------------------------------------------------------------------------------
 
 MAX_FRAME = 64 * 1024 * 1024
-_encoder = msgspec.msgpack.Encoder()
-_wishes: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Wish)
-_facts: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Fact)
+_encoder = msgspec.json.Encoder()
+_wishes: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Wish)
+_facts: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Fact)
 
 
 class FrameError(ValueError):
@@ -259,7 +259,7 @@ class FrameError(ValueError):
 
 
 def frame(word: Word) -> bytes:
-    """Four bytes of length, then MessagePack."""
+    """Four bytes of length, then JSON: it keeps the times as they are in Shanghai."""
     body = _encoder.encode(word)
     return len(body).to_bytes(4, "big") + body
 
@@ -267,7 +267,7 @@ def frame(word: Word) -> bytes:
 class Frames:
     """Bytes in any pieces go in, whole words come out."""
 
-    def __init__(self, decoder: msgspec.msgpack.Decoder[Any]) -> None:
+    def __init__(self, decoder: msgspec.json.Decoder[Any]) -> None:
         self._decoder = decoder
         self._buffer = bytearray()
 

@@ -636,7 +636,9 @@ class SimulatedExchange:
         return self._sessions[instrument.night_close]
 
     def _day_start(self, day: date) -> datetime:
-        return min((market.sessions.segments(day)[0].start for market in self._markets.values()), default=_at(day, time(8, 55)))
+        return min(
+            (market.sessions.segments(day)[0].start for market in self._markets.values()), default=_at(day, time(8, 55))
+        )
 
     def _instruments(self) -> dict[str, Instrument]:
         return {symbol: market.instrument for symbol, market in self._markets.items()}
@@ -677,9 +679,7 @@ class _Asked:
 
 def _spans(sessions: Sessions, day: date) -> tuple[Span, ...]:
     auctions = {segment.end for segment in sessions.segments(day) if segment.kind == "auction"}
-    return tuple(
-        Span(segment.start, segment.end, segment.start in auctions) for segment in sessions.continuous(day)
-    )
+    return tuple(Span(segment.start, segment.end, segment.start in auctions) for segment in sessions.continuous(day))
 
 
 def _resting(order: Order) -> Resting:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
+
 from arbig.domain.counter import (
     Answer,
     CancelOrder,
@@ -145,10 +147,10 @@ class Counter:
 
 def _words(events: Iterable[Event]) -> Iterable[Word]:
     """Neighbouring ticks travel together; everything keeps its order."""
-    ticks: list[tuple[str, int, bytes]] = []
+    ticks: list[tuple[str, int, msgspec.Raw]] = []
     for event in events:
         if isinstance(event, TickData):
-            ticks.append((event.symbol, event.seq or 0, encode(event)))
+            ticks.append((event.symbol, event.seq or 0, msgspec.Raw(encode(event))))
             if len(ticks) < BATCH:
                 continue
             yield TickBatch(ticks=tuple(ticks))

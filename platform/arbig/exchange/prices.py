@@ -202,7 +202,9 @@ class RecordedPath:
     @property
     def close(self) -> Close:
         last = self._ticks[-1]
-        average = last.turnover / (last.volume * self.instrument.size) if last.turnover and last.volume else last.last_price
+        average = (
+            last.turnover / (last.volume * self.instrument.size) if last.turnover and last.volume else last.last_price
+        )
         return Close(on_tick(average, self.instrument.price_tick), last.last_price, last.open_interest)
 
     def first_after(self, moment: datetime) -> int:
@@ -232,7 +234,7 @@ class RecordedPath:
             ask=np.array([tick.ask_price_1 for tick in ticks]),
             bid_volume=np.array([tick.bid_volume_1 for tick in ticks]),
             ask_volume=np.array([tick.ask_volume_1 for tick in ticks]),
-            traded=np.diff(np.array([tick.volume for tick in ticks], dtype=np.int64), prepend=0),
+            traded=np.diff(np.array([0, *(tick.volume for tick in ticks)], dtype=np.int64)).astype(np.int64),
             open_interest=np.array([tick.open_interest for tick in ticks], dtype=np.int64),
         )
 

@@ -218,7 +218,9 @@ def _recorded(settings: Settings, config: SimulationConfig) -> Recorded:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise SettingsError(f"config/simulation.yaml: replay: {path}: {error.strerror}; write e.g. replay: null") from None
+        raise SettingsError(
+            f"config/simulation.yaml: replay: {path}: {error.strerror}; write e.g. replay: null"
+        ) from None
     for number, line in enumerate(lines, 1):
         try:
             tick = decode(TickData, line)

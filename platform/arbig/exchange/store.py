@@ -28,10 +28,10 @@ CREATE TABLE reports (flow INTEGER PRIMARY KEY, trading_day TEXT NOT NULL, is_tr
 CREATE INDEX reports_of_day ON reports (trading_day, is_trade);
 """
 
-_encode = msgspec.msgpack.Encoder().encode
-_truth = msgspec.msgpack.Decoder(Truth)
-_order = msgspec.msgpack.Decoder(Order)
-_report = msgspec.msgpack.Decoder(OrderReport | TradeReport)
+_encode = msgspec.json.Encoder().encode
+_truth = msgspec.json.Decoder(Truth)
+_order = msgspec.json.Decoder(Order)
+_report = msgspec.json.Decoder(OrderReport | TradeReport)
 
 
 class ExchangeStore:
@@ -79,7 +79,8 @@ class ExchangeStore:
     def replay(self, since: int, trading_day: date) -> Iterator[Report]:
         """The private flow of the trading day, and before it whatever came after `since`."""
         found = self._db.execute(
-            "SELECT report FROM reports WHERE flow > ? OR trading_day = ? ORDER BY flow", (since, trading_day.isoformat())
+            "SELECT report FROM reports WHERE flow > ? OR trading_day = ? ORDER BY flow",
+            (since, trading_day.isoformat()),
         )
         for (report,) in found.fetchall():
             yield _report.decode(report)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from arbig.bus.topics import EVENT, ORDER_STATUS, POSITION, TRADE
 from arbig.domain.counter import CancelRejected, InsertRejected, OrderReport, Report, TradeReport
@@ -32,6 +33,7 @@ from arbig.domain.messages import (
     PositionData,
     Status,
     TradeData,
+    decode,
     encode,
 )
 from arbig.domain.orders import OrderState, Stage, merge
@@ -39,6 +41,7 @@ from arbig.store.database import PRAGMAS, StoreError, explained
 
 SCHEMA_VERSION = 1
 KEPT = timedelta(days=10)
+NOTHING_HELD = "0/0/0/0/0.000000"
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -62,6 +65,7 @@ CREATE TABLE parked (
     trading_day TEXT, exchange TEXT, order_sys_id TEXT, trade_id TEXT, direction TEXT, report BLOB NOT NULL,
     PRIMARY KEY (trading_day, exchange, order_sys_id, trade_id, direction)
 ) WITHOUT ROWID;
+CREATE TABLE positions (symbol TEXT, direction TEXT, shown TEXT, payload BLOB, PRIMARY KEY (symbol, direction)) WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id TEXT NOT NULL UNIQUE,
@@ -108,9 +112,13 @@ class Unpublished(NamedTuple):
 class Admission(NamedTuple):
     """What to do with a command. `stored`: it was here before, this is what became of it."""
 
-    row: Row | None
+    row: Row
     is_new: bool
     stored: OrderData | None = None
+
+    @property
+    def is_to_be_sent(self) -> bool:
+        return self.is_new and self.row.sending is Sending.SENDING
 
 
 class CancelTarget(NamedTuple):
@@ -119,9 +127,9 @@ class CancelTarget(NamedTuple):
 
 
 _COLUMNS = "order_id, order_ref, request_id, memo, exchange, order_sys_id, trading_day, sending, cancel_wanted, state"
-_encode_state = msgspec.msgpack.Encoder().encode
-_decode_state = msgspec.msgpack.Decoder(OrderState).decode
-_decode_trade = msgspec.msgpack.Decoder(TradeReport).decode
+_encode_state = msgspec.json.Encoder().encode
+_decode_state = msgspec.json.Decoder(OrderState).decode
+_decode_trade = msgspec.json.Decoder(TradeReport).decode
 
 
 def memo_of(request_id: str) -> str:
@@ -178,7 +186,7 @@ class Journal:
             for order_id in order_ids:
                 row = self._by("order_id", order_id)
                 if row is not None and row.sending is Sending.SENDING:
-                    told = msgspec.structs.replace(
+                    told = replace(
                         row.state.to_order_data(), status=Status.SUBMITTING, detail=Detail.UNKNOWN, datetime=when
                     )
                     self._merge_order(row, told)
@@ -217,7 +225,9 @@ class Journal:
                 self._set_meta("flow", flow)
         return late
 
-    def reconcile(self, orders: Sequence[OrderReport], trades: Sequence[TradeReport], when: datetime) -> list[CancelTarget]:
+    def reconcile(
+        self, orders: Sequence[OrderReport], trades: Sequence[TradeReport], when: datetime
+    ) -> list[CancelTarget]:
         """The counter's own list, asked for after its replay ended: what it has is adopted, what was being sent and
         is not in it never arrived. Trades whose order nobody knows are somebody else's."""
         late = self.record([*orders, *trades])
@@ -230,13 +240,24 @@ class Journal:
         return late
 
     def positions(self, positions: Iterable[PositionData]) -> None:
-        """Snapshots that have changed."""
+        """Sides of contracts as they are now: those that differ from what was last said are said."""
         with self._transaction():
             for position in positions:
-                number = self._next_number("position_number")
-                event_id = f"P:{self.account_id}:{position.trading_day}:{position.symbol}:{position.direction}:{number}"
-                told = msgspec.structs.replace(position, event_id=event_id, account_id=self.account_id)
-                self._emit(event_id, POSITION.name, position.trading_day, encode(told))
+                self._show(position)
+
+    def snapshot(self, positions: Sequence[PositionData], when: datetime, trading_day: date) -> None:
+        """All there is: what was held and is not in it any more is said to be gone."""
+        held = {(position.symbol, position.direction) for position in positions}
+        with self._transaction():
+            for position in positions:
+                self._show(position)
+            for (payload,) in self._db.execute("SELECT payload FROM positions").fetchall():
+                last = decode(PositionData, payload)
+                if (last.symbol, last.direction) not in held:
+                    self._show(
+                        replace(last, volume=0, frozen=0, yd_volume=0, yd_frozen=0, price=0.0, pnl=0.0, margin=0.0,
+                                datetime=when, trading_day=trading_day)
+                    )  # fmt: skip
 
     def happened(
         self, event: EventType, when: datetime, trading_day: date | None, message: str = "", state: str | None = None
@@ -263,14 +284,26 @@ class Journal:
         """The last number of the private flow that is on disk."""
         return self._meta("flow", 0)
 
+    def reserve_refs(self, highest: int) -> None:
+        """The counter has seen references up to this one: ours go on above it."""
+        if highest >= self._next_ref:
+            with self._transaction():
+                self._next_ref = highest + 1
+                self._set_meta("next_order_ref", self._next_ref)
+
     def last_event(self) -> int:
         return int(self._db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
 
-    def unpublished(self, after: int, limit: int) -> list[Unpublished]:
+    def unpublished(self, limit: int) -> list[Unpublished]:
         found = self._db.execute(
-            "SELECT id, stream, payload FROM events WHERE entry_id IS NULL AND id > ? ORDER BY id LIMIT ?", (after, limit)
+            "SELECT id, stream, payload FROM events WHERE entry_id IS NULL ORDER BY id LIMIT ?", (limit,)
         )
         return [Unpublished(*row) for row in found]
+
+    def first_unpublished(self) -> float:
+        """Id of the oldest event that is not on its stream yet; infinite when all are."""
+        (found,) = self._db.execute("SELECT min(id) FROM events WHERE entry_id IS NULL").fetchone()
+        return float("inf") if found is None else found
 
     def published(self, events: Sequence[Unpublished], entry_ids: Sequence[str]) -> None:
         with self._transaction():
@@ -318,9 +351,7 @@ class Journal:
     def _insert(self, command: CommandData, sending: Sending) -> Row:
         ref, self._next_ref = self._next_ref, self._next_ref + 1
         self._set_meta("next_order_ref", self._next_ref)
-        state = msgspec.structs.replace(
-            OrderState.from_command(command), order_id=str(ref), account_id=self.account_id
-        )
+        state = replace(OrderState.from_command(command), order_id=str(ref), account_id=self.account_id)
         day = command.trading_day.isoformat() if command.trading_day else None
         memo = memo_of(command.request_id)
         row = Row(str(ref), ref, command.request_id, memo, command.exchange, None, day, sending, False, state)
@@ -363,7 +394,7 @@ class Journal:
         self._db.execute(
             "INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?, ?)",
             (report.trading_day.isoformat(), report.exchange, report.order_sys_id, report.trade_id, report.direction,
-             msgspec.msgpack.encode(report)),
+             msgspec.json.encode(report)),
         )  # fmt: skip
 
     def _record_insert_rejected(self, report: InsertRejected) -> None:
@@ -371,7 +402,7 @@ class Journal:
         if row is None or row.sending is Sending.SENT:
             return
         self._db.execute("UPDATE orders SET sending = 'SENT' WHERE order_id = ?", (row.order_id,))
-        told = msgspec.structs.replace(
+        told = replace(
             row.state.to_order_data(),
             status=Status.REJECTED,
             detail=None,
@@ -389,16 +420,33 @@ class Journal:
             return
         self._db.execute("UPDATE orders SET cancel_wanted = 0 WHERE order_id = ?", (row.order_id,))
         event_id = f"O:{self.account_id}:{row.order_id}:cancel_refused:{self._next_number('refusal_number')}"
-        told = msgspec.structs.replace(
-            row.state.to_order_data(event_id), error_id=report.error_id, error_msg=report.error_msg, datetime=report.datetime
+        told = replace(
+            row.state.to_order_data(event_id),
+            error_id=report.error_id,
+            error_msg=report.error_msg,
+            datetime=report.datetime,
         )
         self._emit(event_id, ORDER_STATUS.name, report.trading_day, encode(told))
+
+    def _show(self, position: PositionData) -> None:
+        shown = (
+            f"{position.volume}/{position.frozen}/{position.yd_volume}/{position.yd_frozen or 0}/{position.price:.6f}"
+        )
+        key = (position.symbol, position.direction)
+        found = self._db.execute("SELECT shown FROM positions WHERE symbol = ? AND direction = ?", key).fetchone()
+        if (found[0] if found else NOTHING_HELD) == shown:
+            return
+        number = self._next_number("position_number")
+        event_id = f"P:{self.account_id}:{position.trading_day}:{position.symbol}:{position.direction}:{number}"
+        payload = encode(replace(position, event_id=event_id, account_id=self.account_id))
+        self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)", (*key, shown, payload))
+        self._emit(event_id, POSITION.name, position.trading_day, payload)
 
     def _merge_order(self, row: Row, told: OrderData) -> None:
         """Fold it into the order's state and publish it, once."""
         finer = f":{told.detail}" if told.detail else ""
         event_id = f"O:{self.account_id}:{row.order_id}:{told.status}:{told.traded}{finer}"
-        told = msgspec.structs.replace(told, event_id=event_id)
+        told = replace(told, event_id=event_id)
         current = self._by("order_id", row.order_id) or row
         self._save(row.order_id, merge(current.state, told).state)
         self._emit(event_id, ORDER_STATUS.name, told.trading_day, encode(told))
@@ -429,7 +477,7 @@ class Journal:
             "UPDATE orders SET sending = ?, order_sys_id = ?, trading_day = ? WHERE order_id = ?",
             (sending, sys_id, day, row.order_id),
         )
-        state = msgspec.structs.replace(row.state, trading_day=report.trading_day)
+        state = replace(row.state, trading_day=report.trading_day)
         self._save(row.order_id, state)
         return row._replace(sending=sending, order_sys_id=sys_id, trading_day=day, state=state)
 
@@ -457,7 +505,15 @@ class Journal:
         self._db.execute(
             "INSERT INTO orders (order_id, exchange, order_sys_id, trading_day, sending, active, state) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (order_id, row.exchange, row.order_sys_id, day, Sending.FOREIGN, int(state.is_active), _encode_state(state)),
+            (
+                order_id,
+                row.exchange,
+                row.order_sys_id,
+                day,
+                Sending.FOREIGN,
+                int(state.is_active),
+                _encode_state(state),
+            ),
         )
         return row
 
@@ -488,7 +544,7 @@ class Journal:
         told = row.state.to_order_data()
         finer = f":{told.detail}" if told.detail else ""
         event_id = f"O:{self.account_id}:{row.order_id}:{told.status}:{told.traded}{finer}"
-        return msgspec.structs.replace(told, event_id=event_id)
+        return replace(told, event_id=event_id)
 
     def _by(self, column: str, value: object) -> Row | None:
         found = self._select(f"{column} = ?", (value,))
@@ -553,8 +609,8 @@ _NOBODY: Any = None
 
 
 def _row(values: Sequence[Any]) -> Row:
-    *head, sending, cancel_wanted, state = values
-    return Row(*head, Sending(sending), bool(cancel_wanted), _decode_state(state))
+    sending, cancel_wanted, state = values[-3:]
+    return Row._make((*values[:-3], Sending(sending), bool(cancel_wanted), _decode_state(state)))
 
 
 def _target(row: Row) -> CancelTarget:
@@ -612,7 +668,7 @@ def _trade_data(row: Row | None, report: TradeReport, account_id: str) -> TradeD
         code_hash=state.code_hash if state else None,
         run_id=state.run_id if state else None,
     )
-    return msgspec.structs.replace(trade, event_id=trade.key)
+    return replace(trade, event_id=trade.key)
 
 
 def _locked(path: Path) -> IO[bytes]:

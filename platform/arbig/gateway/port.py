@@ -1,0 +1,64 @@
+"""Port: a counter as the Gateway sees it, real or simulated. Translate, never decide.
+
+A connector speaks the words of `domain/counter.py`: it takes wishes and hands facts, in the order in which the counter
+said them, to its `Listener`. It reconnects by itself and never repeats a wish. Twins: `sim.py`; `ctp.py` comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from arbig.domain.counter import Answer, CancelOrder, Fact, InsertOrder, LoggedIn, Subject
+
+
+class NotConnected(ConnectionError):
+    """The wish certainly did not go out."""
+
+
+class Listener(Protocol):
+    """Who hears the facts. Called on the event loop; returns when they are safe."""
+
+    def on_login(self, greeting: LoggedIn) -> None:
+        """A session stands. The private flow is replayed next."""
+
+    def on_facts(self, facts: Sequence[Fact]) -> None:
+        """What the counter said, in order; as many as came together."""
+
+    def on_answer(self, answer: Answer) -> None:
+        """The answer to a query, in order with the facts; whoever asked gets it afterwards."""
+
+    def on_lost(self, reason: str) -> None:
+        """The session is over. What was being sent is in doubt."""
+
+
+class Connector(Protocol):
+    @property
+    def connected(self) -> bool:
+        """Logged in; not yet a promise that the replay has ended."""
+
+    async def run(self, listener: Listener, since: Callable[[], int]) -> None:
+        """Connect, log in, hand on facts; after a loss again, with growing pauses. Until cancelled. `since` tells the
+        last number of the private flow that is safe."""
+
+    def insert(self, wish: InsertOrder) -> None:
+        """Hand the order to the counter, once. Raises NotConnected."""
+
+    def cancel(self, wish: CancelOrder) -> None:
+        """Raises NotConnected."""
+
+    def subscribe(self, symbols: Sequence[str]) -> None:
+        """These contracts' ticks, also after a reconnect."""
+
+    def start(self) -> None:
+        """Everybody who listens is there (simulated exchange: let the clock run). Raises NotConnected."""
+
+    def cut_line(self, seconds: float) -> None:
+        """Disconnect on demand (simulated exchange only). Raises NotConnected."""
+
+    async def query(self, subject: Subject) -> Answer:
+        """Answered in order with the facts. Raises NotConnected."""
+
+    async def history(self, symbol: str, start: datetime, end: datetime) -> Answer:
+        """One-minute bars, none where the counter has none. Raises NotConnected."""

@@ -1,0 +1,158 @@
+"""Routes: the Gateway's queries, those Trading restarts from. `as_of` names the last stream entries an answer includes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+from fastapi import FastAPI, HTTPException, Query, Response
+from pydantic import BaseModel, Field
+
+from arbig.domain.counter import Subject
+from arbig.domain.instruments import Instrument, UnknownSymbol
+from arbig.domain.messages import SHANGHAI, encode
+from arbig.gateway.port import NotConnected
+
+if TYPE_CHECKING:
+    from arbig.gateway.service import GatewayService
+
+_json = msgspec.json.encode
+
+
+class Subscription(BaseModel):
+    symbols: list[str] = Field(min_length=1)
+
+
+class Cut(BaseModel):
+    seconds: float = Field(gt=0, le=600)
+
+
+def add_routes(app: FastAPI, gateway: GatewayService) -> None:
+    @app.get("/orders")
+    async def orders() -> Response:
+        last = gateway.journal.last_event()
+        rows = [encode(order) for order in gateway.journal.orders(_day(gateway))]
+        return _answer("orders", rows, await gateway.publisher.drained(last))
+
+    @app.get("/trades")
+    async def trades() -> Response:
+        last = gateway.journal.last_event()
+        rows = gateway.journal.trades(_day(gateway))
+        return _answer("trades", rows, await gateway.publisher.drained(last))
+
+    @app.get("/positions")
+    async def positions() -> Response:
+        try:
+            answer = await gateway.connector.query(Subject.POSITIONS)
+        except NotConnected as error:
+            raise _away(error) from None
+        return _answer("positions", map(encode, answer.positions), await gateway.included(answer))
+
+    @app.get("/account")
+    async def account() -> Response:
+        try:
+            answer = await gateway.connector.query(Subject.ACCOUNT)
+        except NotConnected as error:
+            raise _away(error) from None
+        as_of = await gateway.included(answer)
+        return _json_response({"as_of": as_of, "account": answer.account})
+
+    @app.get("/contracts")
+    async def contracts() -> Response:
+        day = _day(gateway)
+        symbols = [s for product in gateway.book.products for s in _listed(gateway, product, day)]
+        return _json_response({"contracts": [_contract(gateway.book.get(symbol, day)) for symbol in symbols]})
+
+    @app.get("/clock")
+    async def clock() -> Response:
+        return _json_response({
+            "session_time": _plain(gateway.session_time),
+            "trading_day": gateway.trading_day,
+            "speed": gateway.simulation.speed,
+            "connected": gateway.reconciled,
+        })  # fmt: skip
+
+    @app.get("/history")
+    async def history(symbol: str, start: datetime = Query(), end: datetime | None = Query(None)) -> Response:
+        try:
+            answer = await gateway.connector.history(symbol, _aware(start), _aware(end) if end else gateway.now())
+        except NotConnected as error:
+            raise _away(error) from None
+        gateway.forget(answer)
+        if answer.error:
+            raise HTTPException(404, answer.error)
+        return Response(b'{"bars":[' + b",".join(map(encode, answer.bars)) + b"]}", media_type="application/json")
+
+    @app.post("/subscribe")
+    async def subscribe(wanted: Subscription) -> Response:
+        try:
+            symbols = [gateway.book.get(symbol, gateway.trading_day).symbol for symbol in wanted.symbols]
+        except UnknownSymbol as error:
+            raise HTTPException(404, str(error)) from None
+        gateway.connector.subscribe(symbols)
+        return _json_response({"symbols": symbols})
+
+    @app.post("/disconnect")
+    async def disconnect(cut: Cut) -> Response:
+        try:
+            gateway.connector.cut_line(cut.seconds)
+        except NotConnected as error:
+            raise _away(error) from None
+        return _json_response({"seconds": cut.seconds})
+
+
+def _answer(name: str, rows: Iterable[bytes], as_of: Mapping[str, str]) -> Response:
+    body = b'{"as_of":' + _json(as_of) + b',"' + name.encode() + b'":[' + b",".join(rows) + b"]}"
+    return Response(body, media_type="application/json")
+
+
+def _json_response(body: object) -> Response:
+    return Response(_json(body), media_type="application/json")
+
+
+def _away(error: NotConnected) -> HTTPException:
+    return HTTPException(503, f"{error}; the Gateway reconnects by itself")
+
+
+def _day(gateway: GatewayService) -> date:
+    if gateway.trading_day is None:
+        raise HTTPException(503, "the trading day is not known yet: the counter has not been reached")
+    return gateway.trading_day
+
+
+def _listed(gateway: GatewayService, product: str, day: date) -> tuple[str, ...]:
+    try:
+        return gateway.book.contracts(product, day)
+    except UnknownSymbol:
+        return ()
+
+
+def _contract(instrument: Instrument) -> dict[str, object]:
+    return {
+        "symbol": instrument.symbol,
+        "exchange": instrument.exchange,
+        "product": instrument.product,
+        "name": instrument.name,
+        "english_name": instrument.english_name,
+        "size": instrument.size,
+        "price_tick": instrument.price_tick,
+        "night_close": instrument.night_close.strftime("%H:%M") if instrument.night_close else None,
+        "position_date_type": instrument.position_date_type,
+        "max_order_volume": instrument.max_order_volume,
+        "margin_rate": instrument.margin_rate,
+        "fees": instrument.fees,
+        "last_trading_day": instrument.last_trading_day,
+    }
+
+
+def _plain(moment: datetime | None) -> str | None:
+    """As in the messages: naive Shanghai time with milliseconds."""
+    return (
+        None if moment is None else moment.astimezone(SHANGHAI).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    )
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=SHANGHAI) if moment.tzinfo is None else moment

@@ -1,0 +1,270 @@
+"""Gateway. In: `stream:cmd`, the counter. Out: `tick:*`, `stream:order_status`, `stream:trade`, `stream:position`,
+`stream:event`, `hb:gateway` with the session clock. Keeps: `data/db/gateway.db`. Translates, never decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+import structlog
+from fastapi import FastAPI
+
+from arbig.bus.port import Bus, Entry
+from arbig.bus.topics import CMD, GATEWAY, HEARTBEAT, group_of
+from arbig.domain.counter import (
+    Answer,
+    CancelRejected,
+    ClockMark,
+    DayMark,
+    Fact,
+    InsertRejected,
+    LoggedIn,
+    OrderReport,
+    PositionReport,
+    ReplayEnd,
+    Subject,
+    TickBatch,
+    TradeReport,
+)
+from arbig.domain.instruments import InstrumentBook
+from arbig.domain.messages import EventType, Heartbeat, MessageError, decode
+from arbig.gateway.port import Connector, NotConnected
+from arbig.gateway.publisher import EventPublisher
+from arbig.gateway.routes import add_routes
+from arbig.gateway.sim import SimConnector, SocketLink
+from arbig.gateway.subscriber import CommandSubscriber
+from arbig.runtime.clock import Clock
+from arbig.runtime.crash import crash_point
+from arbig.runtime.instruments import load_instruments
+from arbig.runtime.service import Service
+from arbig.runtime.settings import Settings, SettingsError
+from arbig.runtime.simulation import SimulationConfig, load_simulation
+from arbig.store.database import StoreError
+from arbig.store.journal import Journal
+
+log = structlog.get_logger()
+UNKNOWN_AFTER = 1.0
+"""Wall seconds without an echo until an order is said to be UNKNOWN."""
+
+Told = OrderReport | TradeReport | InsertRejected | CancelRejected
+
+
+class GatewayService(Service):
+    name: ClassVar[str] = GATEWAY
+    needs: ClassVar[str | None] = None
+
+    def __init__(self, settings: Settings, bus: Bus, clock: Clock, connector: Connector | None = None) -> None:
+        super().__init__(settings, bus, clock)
+        self.simulation: SimulationConfig = load_simulation(settings)
+        self.book: InstrumentBook = load_instruments(settings)
+        self.connector: Connector = connector or _connector(settings, clock, self.simulation)
+        self.journal = Journal(settings.data / "db" / "gateway.db", settings.account_id)
+        self.publisher = EventPublisher(bus, self.journal, clock)
+        self.subscriber = CommandSubscriber(
+            self.journal, self.connector, self.publisher, clock, ready=lambda: self.reconciled, now=self.now
+        )
+        self.reconciled = False
+        self.trading_day: date | None = None
+        self.session_time: datetime | None = None
+        self._reconciled_once = asyncio.Event()
+        self._reconciling: asyncio.Task[Any] | None = None
+        self._included: dict[int, int] = {}
+        self._clock_started = False
+
+    async def start(self) -> None:
+        self.spawn(self.publisher.publish_events(), "events")
+        self.spawn(self.publisher.publish_ticks(), "ticks")
+        self.spawn(self.connector.run(self, lambda: self.journal.flow), "connector")
+        await self._reconciled_once.wait()
+        self.spawn(self.bus.consume(group_of(GATEWAY), {CMD.name: self._on_command}), "commands")
+        self.spawn(self._watch_in_flight(), "in flight")
+        self.spawn(self._start_the_clock(), "start")
+
+    async def stop(self) -> None:
+        await self.cancel_tasks()
+        self.journal.close()
+
+    def routes(self, app: FastAPI) -> None:
+        add_routes(app, self)
+
+    def heartbeat(self, state: str) -> Heartbeat:
+        """With the session time up to which ticks are published: never ahead of them."""
+        return self.publisher.beat(self.publisher.session_time, self.publisher.trading_day, state)
+
+    def status(self) -> dict[str, object]:
+        return {
+            "connected": self.reconciled,
+            "session_time": self.session_time.isoformat() if self.session_time else None,
+            "trading_day": self.trading_day.isoformat() if self.trading_day else None,
+            "ticks": self.publisher.ticks,
+            "ticks_dropped": self.publisher.dropped,
+            "commands": self.subscriber.commands,
+        }
+
+    def now(self) -> datetime:
+        """The session time; before it is known, the wall's."""
+        return self.session_time or self.clock.now()
+
+    # ---- the counter speaks ----
+
+    def on_login(self, greeting: LoggedIn) -> None:
+        self.session_time, self.trading_day = greeting.session_time, greeting.trading_day
+        self.publisher.begin_day(greeting.trading_day)
+        if self.publisher.session_time is None:
+            self.publisher.session_time, self.publisher.trading_day = greeting.session_time, greeting.trading_day
+        self.journal.reserve_refs(greeting.max_order_ref)
+        log.info("logged in", session_time=greeting.session_time.isoformat(), trading_day=str(greeting.trading_day))
+
+    def on_facts(self, facts: Sequence[Fact]) -> None:
+        try:
+            self._hear(facts)
+        except StoreError as error:
+            self.die(error)
+
+    def on_answer(self, answer: Answer) -> None:
+        self._included[answer.number] = self.journal.last_event()
+
+    def on_lost(self, reason: str) -> None:
+        log.error(f"connection lost: {reason}")
+        self.reconciled = self.publisher.connected = False
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+        self.journal.unknown(self.journal.in_flight(), self.now())
+        self.journal.happened(EventType.DISCONNECTED, self.now(), self.trading_day, reason)
+        self.publisher.wake()
+
+    def _hear(self, facts: Sequence[Fact]) -> None:
+        told: list[Told] = []
+        for fact in facts:
+            match fact:
+                case TickBatch():
+                    self.publisher.add_ticks(fact)
+                case ClockMark():
+                    self.session_time, self.trading_day = fact.session_time, fact.trading_day
+                    self.publisher.add_clock(fact)
+                case OrderReport() | TradeReport() | InsertRejected() | CancelRejected():
+                    told.append(fact)
+                case PositionReport():
+                    self._record(told)
+                    self.journal.positions(fact.positions)
+                    self.publisher.wake()
+                case DayMark():
+                    self._record(told)
+                    self._on_day(fact)
+                case ReplayEnd():
+                    self._record(told)
+                    self._reconciling = self.spawn(self._reconcile(), "reconcile")
+        self._record(told)
+
+    def _record(self, told: list[Told]) -> None:
+        if not told:
+            return
+        crash_point("gw.on_callback")
+        late = self.journal.record(told)
+        crash_point("gw.after_journal")
+        told.clear()
+        for target in late:
+            self.subscriber.cancel(target)
+        self.publisher.wake()
+
+    def _on_day(self, mark: DayMark) -> None:
+        event = EventType.SETTLED if mark.settled else EventType.TRADING_DAY
+        self.session_time = mark.session_time
+        self.publisher.add_clock(mark)
+        self.journal.happened(event, mark.session_time, mark.trading_day)
+        if not mark.settled:
+            self.trading_day = mark.trading_day
+            self.journal.forget(mark.trading_day)
+        self.publisher.wake()
+
+    async def _reconcile(self) -> None:
+        """The replay has ended: ask for everything, resolve what was in doubt, then take orders again."""
+        try:
+            orders = await self.connector.query(Subject.ORDERS)
+            trades = await self.connector.query(Subject.TRADES)
+            positions = await self.connector.query(Subject.POSITIONS)
+        except NotConnected:
+            return
+        for answer in (orders, trades, positions):
+            self.forget(answer)
+        late = self.journal.reconcile(orders.orders, trades.trades, self.now())
+        self.journal.snapshot(positions.positions, self.now(), self.trading_day or self.now().date())
+        self.reconciled = self.publisher.connected = True
+        for target in (*late, *self.journal.cancels_wanted()):
+            self.subscriber.cancel(target)
+        self.journal.happened(EventType.CONNECTED, self.now(), self.trading_day)
+        self.publisher.wake()
+        if self._reconciled_once.is_set() and self._clock_started:
+            self.connector.start()
+        self._reconciled_once.set()
+        log.info("connected and reconciled", orders=len(orders.orders), trades=len(trades.trades))
+
+    # ---- our own tasks ----
+
+    async def _on_command(self, entry: Entry) -> None:
+        try:
+            await self.subscriber.on_entry(entry)
+        except StoreError as error:
+            self.die(error)
+            await asyncio.Event().wait()
+
+    async def _start_the_clock(self) -> None:
+        """Once everybody who must not miss a tick is ready."""
+        missing = set(self.simulation.wait_for)
+        channels = [HEARTBEAT.of(name) for name in missing]
+        if missing:
+            async for batch in self.bus.listen(*channels):
+                missing -= {beat.service for beat in _beats(batch) if beat.state == "ready"}
+                if not missing:
+                    break
+        self._clock_started = True
+        try:
+            self.connector.start()
+        except NotConnected:
+            log.info("the clock starts after the reconnect")
+
+    async def _watch_in_flight(self) -> None:
+        """An order nobody has spoken of for a second is said to be UNKNOWN."""
+        since: dict[str, float] = {}
+        while True:
+            await self.clock.sleep(UNKNOWN_AFTER / 2)
+            now = self.clock.monotonic()
+            since = {order_id: since.get(order_id, now) for order_id in self.journal.in_flight()}
+            overdue = [order_id for order_id, first in since.items() if now - first >= UNKNOWN_AFTER]
+            if overdue:
+                self.journal.unknown(overdue, self.now())
+                self.publisher.wake()
+
+    async def included(self, answer: Answer) -> dict[str, str]:
+        """Per stream the last entry an answer of the counter includes."""
+        return await self.publisher.drained(self._included.pop(answer.number))
+
+    def forget(self, answer: Answer) -> None:
+        """The answer needs no place in the streams."""
+        self._included.pop(answer.number, None)
+
+    def die(self, error: BaseException) -> None:
+        """End loudly; the supervisor starts us again."""
+        self._died.put_nowait(error)
+
+
+def _beats(batch: Sequence[tuple[str, bytes]]) -> list[Heartbeat]:
+    found = []
+    for _, payload in batch:
+        try:
+            found.append(decode(Heartbeat, payload))
+        except MessageError:
+            continue
+    return found
+
+
+def _connector(settings: Settings, clock: Clock, simulation: SimulationConfig) -> Connector:
+    if settings.gateway != "sim":
+        raise SettingsError(
+            f"config/arbig.yaml: gateway: found {settings.gateway}, this build has only sim; write gateway: sim"
+        )
+    path = settings.socket("exchange")
+    return SimConnector(lambda: SocketLink(path), clock, simulation.reconnect_seconds, settings.symbols)

@@ -1,0 +1,122 @@
+"""CommandSubscriber: `stream:cmd` to the counter. Journal first, then send once; a repeat is answered, never sent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from arbig.bus.port import Entry
+from arbig.bus.topics import ORDER_STATUS
+from arbig.domain.counter import CancelOrder, InsertOrder
+from arbig.domain.messages import SHANGHAI, CommandData, CommandType, Detail, MessageError, decode, encode
+from arbig.gateway.port import Connector, NotConnected
+from arbig.gateway.publisher import EventPublisher
+from arbig.runtime.clock import Clock
+from arbig.runtime.crash import crash_point
+from arbig.store.journal import Admission, CancelTarget, Journal, Row
+
+log = structlog.get_logger()
+LIFETIME = timedelta(seconds=3)
+"""How long a command without `expires_at` is good, from its entry into the stream."""
+FIRST_REDIS_TIME = 10**12
+
+
+class CommandSubscriber:
+    """`ready` says whether the connection stands and is reconciled; `now` is the session time that answers carry."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        connector: Connector,
+        publisher: EventPublisher,
+        clock: Clock,
+        ready: Callable[[], bool],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._journal = journal
+        self._connector = connector
+        self._publisher = publisher
+        self._clock = clock
+        self._ready = ready
+        self._now = now
+        self._handlers: dict[CommandType, Callable[[CommandData, Entry], Awaitable[None]]] = {
+            CommandType.SEND_ORDER: self._on_send,
+            CommandType.CANCEL_ORDER: self._on_cancel,
+        }
+        self.commands = 0
+
+    async def on_entry(self, entry: Entry) -> None:
+        """Returns when the command's effect is durable. Raises MessageError for what is no command."""
+        command = decode(CommandData, entry.payload)
+        if command.account_id not in (None, self._journal.account_id):
+            raise MessageError(
+                f"a command for account {command.account_id}, this Gateway serves {self._journal.account_id}"
+            )
+        crash_point("gw.after_read")
+        self.commands += 1
+        await self._handlers[command.cmd_type](command, entry)
+
+    async def _on_send(self, command: CommandData, entry: Entry) -> None:
+        admission = self._admit(command, entry)
+        crash_point("gw.after_commit")
+        if not admission.is_new and admission.stored is not None:
+            await self._publisher.say_again(ORDER_STATUS.name, encode(admission.stored))
+        elif admission.is_to_be_sent:
+            self._send(admission.row)
+        self._publisher.wake()
+
+    def _admit(self, command: CommandData, entry: Entry) -> Admission:
+        expires_at = command.expires_at or _default_expiry(entry)
+        if expires_at is not None and self._clock.now() > expires_at:
+            return self._journal.refuse(
+                command, Detail.EXPIRED, f"it expired at {expires_at:%H:%M:%S.%f}"[:-3], self._now()
+            )
+        if not self._ready():
+            return self._journal.refuse(
+                command, Detail.NOT_SENT, "the counter is not connected 未连接柜台", self._now()
+            )
+        return self._journal.admit(command)
+
+    def _send(self, row: Row) -> None:
+        order = row.state
+        wish = InsertOrder(
+            order_ref=row.order_ref or 0,
+            memo=row.memo or "",
+            symbol=order.symbol,
+            exchange=order.exchange,
+            direction=order.direction,
+            offset=order.offset,
+            order_type=order.order_type,
+            price=order.price,
+            volume=order.volume,
+        )
+        crash_point("gw.before_send")
+        try:
+            self._connector.insert(wish)
+        except NotConnected as error:
+            self._journal.not_sent(row.order_id, str(error), self._now())
+            return
+        crash_point("gw.after_send")
+
+    async def _on_cancel(self, command: CommandData, entry: Entry) -> None:
+        target = self._journal.cancel(command)
+        if target is not None:
+            self.cancel(target)
+        self._publisher.wake()
+
+    def cancel(self, target: CancelTarget) -> None:
+        """A cancel that cannot go out now is asked again after the reconnect."""
+        try:
+            self._connector.cancel(CancelOrder(order_ref=target.order_ref, order_sys_id=target.order_sys_id))
+        except NotConnected as error:
+            log.warning(f"cancel waits: {error}", order_ref=target.order_ref)
+
+
+def _default_expiry(entry: Entry) -> datetime | None:
+    """Redis ids begin with the wall's milliseconds; those of the bus in memory only count."""
+    milliseconds = int(entry.id.partition("-")[0])
+    if milliseconds < FIRST_REDIS_TIME:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, SHANGHAI) + LIFETIME
