@@ -24,7 +24,9 @@ CREATE TABLE orders (
     status TEXT NOT NULL, traded INTEGER NOT NULL, record BLOB NOT NULL
 );
 CREATE INDEX orders_of_day ON orders (trading_day);
-CREATE TABLE reports (flow INTEGER PRIMARY KEY, trading_day TEXT NOT NULL, is_trade INTEGER NOT NULL, report BLOB NOT NULL);
+CREATE TABLE reports (
+    flow INTEGER PRIMARY KEY, trading_day TEXT NOT NULL, is_trade INTEGER NOT NULL, report BLOB NOT NULL
+);
 CREATE INDEX reports_of_day ON reports (trading_day, is_trade);
 """
 

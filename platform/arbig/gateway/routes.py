@@ -1,4 +1,4 @@
-"""Routes: the Gateway's queries, those Trading restarts from. `as_of` names the last stream entries an answer includes."""
+"""Routes: the Gateway's queries, those Trading restarts from. `as_of`: the last stream entries an answer includes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
-from fastapi import FastAPI, HTTPException, Query, Response
+from fastapi import FastAPI, HTTPException, Response
 from pydantic import BaseModel, Field
 
 from arbig.domain.counter import Subject
@@ -75,7 +75,7 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
         })  # fmt: skip
 
     @app.get("/history")
-    async def history(symbol: str, start: datetime = Query(), end: datetime | None = Query(None)) -> Response:
+    async def history(symbol: str, start: datetime, end: datetime | None = None) -> Response:
         try:
             answer = await gateway.connector.history(symbol, _aware(start), _aware(end) if end else gateway.now())
         except NotConnected as error:

@@ -38,7 +38,7 @@ class SimulationConfig(Config):
     speed: float = Field(60.0, ge=1, le=1000)
     capital: float = Field(5_000_000.0, gt=0)
     history_days: int = Field(15, ge=0, le=250)
-    closing_grace: float = Field(5.0, ge=1, le=60)
+    closing_grace: float = Field(6.0, ge=6, le=60)
     wait_for: list[str] = Field(["market", "trading", "strategy"], examples=[["market"]])
     reconnect_seconds: list[float] = Field([5.0, 10.0, 30.0, 60.0], min_length=1)
     replay: Path | None = Field(None, examples=["data/ticks/au2512-2025-10-15.jsonl"])

@@ -65,7 +65,9 @@ CREATE TABLE parked (
     trading_day TEXT, exchange TEXT, order_sys_id TEXT, trade_id TEXT, direction TEXT, report BLOB NOT NULL,
     PRIMARY KEY (trading_day, exchange, order_sys_id, trade_id, direction)
 ) WITHOUT ROWID;
-CREATE TABLE positions (symbol TEXT, direction TEXT, shown TEXT, payload BLOB, PRIMARY KEY (symbol, direction)) WITHOUT ROWID;
+CREATE TABLE positions (
+    symbol TEXT, direction TEXT, shown TEXT, payload BLOB, PRIMARY KEY (symbol, direction)
+) WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id TEXT NOT NULL UNIQUE,
@@ -151,7 +153,7 @@ class Journal:
     # ---- commands ----
 
     def admit(self, command: CommandData) -> Admission:
-        """A SEND_ORDER: its row, its reference and its order_id, on disk when this returns. Known already: its state."""
+        """A SEND_ORDER: its row, reference and order_id, on disk when this returns. Known already: its state."""
         known = self._by("request_id", command.request_id)
         if known is not None:
             return Admission(known, False, self._told(known))
@@ -382,7 +384,9 @@ class Journal:
         is_late = row.sending is Sending.NOT_SENT
         if row.sending in (Sending.SENDING, Sending.NOT_SENT) or (report.order_sys_id and not row.order_sys_id):
             row = self._adopted(row, report)
-        self._merge_order(row, _order_data(row, report, self.account_id, Detail.LATE_ACK if is_late else None))
+        self._merge_order(
+            row, _order_data(row.order_id, row.state, report, self.account_id, Detail.LATE_ACK if is_late else None)
+        )
         self._unpark(row, report)
         return _target(row) if is_late and report.status.is_active else None
 
@@ -497,25 +501,14 @@ class Journal:
         known = self._by("order_id", order_id)
         if known is not None:
             return known
-        state = OrderState.from_order_data(
-            _order_data(Row(order_id, None, None, None, report.exchange, None, day, Sending.FOREIGN, False, _NOBODY), report,
-                        self.account_id)
-        )  # fmt: skip
-        row = Row(order_id, None, None, None, report.exchange, report.order_sys_id, day, Sending.FOREIGN, False, state)
+        sys_id, sending = report.order_sys_id or None, Sending.FOREIGN
+        state = OrderState.from_order_data(_order_data(order_id, None, report, self.account_id))
         self._db.execute(
             "INSERT INTO orders (order_id, exchange, order_sys_id, trading_day, sending, active, state) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                order_id,
-                row.exchange,
-                row.order_sys_id,
-                day,
-                Sending.FOREIGN,
-                int(state.is_active),
-                _encode_state(state),
-            ),
+            (order_id, report.exchange, sys_id, day, sending, int(state.is_active), _encode_state(state)),
         )
-        return row
+        return Row(order_id, None, None, None, report.exchange, sys_id, day, sending, False, state)
 
     def _unpark(self, row: Row, report: OrderReport) -> None:
         if not report.order_sys_id:
@@ -558,7 +551,7 @@ class Journal:
         return found[0] if found else None
 
     def _select(self, where: str, values: Sequence[object] = ()) -> list[Row]:
-        found = self._db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {where}", tuple(values))  # noqa: S608 - our words
+        found = self._db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {where}", tuple(values))
         return [_row(values) for values in found]
 
     def _emit(self, event_id: str, stream: str, day: date | None, payload: bytes) -> None:
@@ -569,7 +562,8 @@ class Journal:
 
     def _entry_id(self, stream: str, last_event: int) -> str:
         found = self._db.execute(
-            "SELECT entry_id FROM events WHERE stream = ? AND id <= ? AND entry_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+            "SELECT entry_id FROM events WHERE stream = ? AND id <= ? AND entry_id IS NOT NULL "
+            "ORDER BY id DESC LIMIT 1",
             (stream, last_event),
         ).fetchone()
         return str(found[0]) if found else "0-0"
@@ -605,9 +599,6 @@ class Journal:
             self._db.execute("ROLLBACK")
 
 
-_NOBODY: Any = None
-
-
 def _row(values: Sequence[Any]) -> Row:
     sending, cancel_wanted, state = values[-3:]
     return Row._make((*values[:-3], Sending(sending), bool(cancel_wanted), _decode_state(state)))
@@ -617,11 +608,12 @@ def _target(row: Row) -> CancelTarget:
     return CancelTarget(row.order_ref or 0, row.order_sys_id or "")
 
 
-def _order_data(row: Row, report: OrderReport, account_id: str, detail: Detail | None = None) -> OrderData:
+def _order_data(
+    order_id: str, known: OrderState | None, report: OrderReport, account_id: str, detail: Detail | None = None
+) -> OrderData:
     """The counter's report under the names our house knows the order by."""
-    state: OrderState | None = row.state
     return OrderData(
-        order_id=row.order_id,
+        order_id=order_id,
         symbol=report.symbol,
         exchange=report.exchange,
         direction=report.direction,
@@ -632,18 +624,18 @@ def _order_data(row: Row, report: OrderReport, account_id: str, detail: Detail |
         traded=report.traded,
         status=report.status,
         datetime=report.datetime,
-        strategy_name=state.strategy_name if state else "",
-        request_id=row.request_id,
-        parent_id=state.parent_id if state else None,
+        strategy_name=known.strategy_name if known else "",
+        request_id=(known.request_id or None) if known else None,
+        parent_id=known.parent_id if known else None,
         account_id=account_id,
         trading_day=report.trading_day,
         detail=detail,
         error_id=report.error_id,
         error_msg=report.error_msg,
         forced=report.forced,
-        code_hash=state.code_hash if state else None,
-        run_id=state.run_id if state else None,
-        cause=state.cause if state else None,
+        code_hash=known.code_hash if known else None,
+        run_id=known.run_id if known else None,
+        cause=known.cause if known else None,
     )
 
 
