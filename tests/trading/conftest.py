@@ -246,7 +246,7 @@ class Desk:
 
     async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - the states looked at announce nothing
                 await asyncio.sleep(0.001)
 
     async def status(self, request_id: str, status: Status) -> OrderData:

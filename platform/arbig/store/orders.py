@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from arbig.domain.messages import Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
 from arbig.domain.orders import OrderState, Stage
 from arbig.store import tables
-from arbig.store.database import Database
+from arbig.store.database import Database, Prepared
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +60,11 @@ class OrderStore:
         """Order, commands and answer together. False when the request was answered before: nothing is written."""
         try:
             with self.database.transaction() as connection:
-                connection.execute(_INSERT_RECEIVED, asdict(received))
+                _INSERT_RECEIVED.execute(connection, asdict(received))
                 for state in states:
-                    connection.execute(_INSERT_ORDER, _row_of(state))
+                    _INSERT_ORDER.execute(connection, _row_of(state))
                 for message in outgoing:
-                    connection.execute(_INSERT_OUTGOING, asdict(message))
+                    _INSERT_OUTGOING.execute(connection, asdict(message))
         except IntegrityError:
             if self.answer(received.request_id) is None:
                 raise
@@ -91,7 +91,7 @@ class OrderStore:
 
     def mark_published(self, ids: Sequence[int]) -> None:
         with self.database.transaction() as connection:
-            connection.execute(_MARK_PUBLISHED, [{"published_id": each} for each in ids])
+            connection.execute(update(tables.outbox).where(tables.outbox.c.id.in_(ids)).values(published=True))
 
     # ---- evidence -------------------------------------------------------------------------------------------------
 
@@ -101,13 +101,13 @@ class OrderStore:
             for state in states:
                 _upsert(connection, state)
             for message in outgoing:
-                connection.execute(_INSERT_OUTGOING, asdict(message))
+                _INSERT_OUTGOING.execute(connection, asdict(message))
 
     def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any] | None) -> bool:
         """A fill with what it changes. False when it is known already: nothing is written."""
         try:
             with self.database.transaction() as connection:
-                connection.execute(_INSERT_TRADE, _row_of_trade(trade))
+                _INSERT_TRADE.execute(connection, _row_of_trade(trade))
                 if state is not None:
                     _upsert(connection, state)
                 if book is not None:
@@ -196,22 +196,28 @@ class OrderStore:
             return [dict(row) for row in connection.execute(query).mappings()]
 
 
+def _insert(table: Table) -> Prepared:
+    """Every column is given but the row's number, unless that is the row's only name."""
+    names = [column.name for column in table.columns if column.name != "id" or table is tables.outbox]
+    return Prepared(insert(table).values({name: bindparam(name) for name in names}))
+
+
+def _update(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> Prepared:
+    where = (table.c[name] == bindparam(f"key_{name}") for name in keys)
+    return Prepared(update(table).where(*where).values({name: bindparam(name) for name in names}))
+
+
 _ORDER_COLUMNS = tuple(column.name for column in tables.orders.columns if column.name != "id")
-_INSERT_RECEIVED = insert(tables.inbox)
-_INSERT_ORDER = insert(tables.orders)
-_INSERT_OUTGOING = insert(tables.outbox)
-_INSERT_TRADE = insert(tables.trades)
-_MARK_PUBLISHED = update(tables.outbox).where(tables.outbox.c.id == bindparam("published_id")).values(published=True)
-_VALUES: dict[str, Any] = {name: bindparam(name) for name in _ORDER_COLUMNS}
-_UPDATE_BY_REQUEST = update(tables.orders).where(tables.orders.c.request_id == bindparam("key")).values(_VALUES)
-_UPDATE_BY_ORDER = update(tables.orders).where(tables.orders.c.order_id == bindparam("key")).values(_VALUES)
 _BOOK_KEY = ("account_id", "strategy_name", "symbol", "exchange")
-_UPDATE_BOOK = (
-    update(tables.strategy_positions)
-    .where(*(tables.strategy_positions.c[name] == bindparam(f"key_{name}") for name in _BOOK_KEY))
-    .values({name: bindparam(name) for name in ("volume", "price", "cash", "updated_at")})
-)
-_INSERT_BOOK = insert(tables.strategy_positions)
+_BOOK_VALUES = ("volume", "price", "cash", "updated_at")
+_INSERT_RECEIVED = _insert(tables.inbox)
+_INSERT_ORDER = _insert(tables.orders)
+_INSERT_OUTGOING = _insert(tables.outbox)
+_INSERT_TRADE = _insert(tables.trades)
+_INSERT_BOOK = _insert(tables.strategy_positions)
+_UPDATE_BY_REQUEST = _update(tables.orders, ("request_id",), _ORDER_COLUMNS)
+_UPDATE_BY_ORDER = _update(tables.orders, ("order_id",), _ORDER_COLUMNS)
+_UPDATE_BOOK = _update(tables.strategy_positions, _BOOK_KEY, _BOOK_VALUES)
 
 _ACTIVE = tuple(str(status) for status in Status if status.is_active)
 _WITHHELD = frozenset({Detail.NOT_SENT, Detail.EXPIRED, Detail.DENIED})
@@ -284,9 +290,10 @@ def _belongs(trade: TradeData, row: RowMapping) -> bool:
 
 def _upsert(connection: Connection, state: OrderState) -> None:
     row = _row_of(state)
-    change, key = (_UPDATE_BY_REQUEST, state.request_id) if state.request_id else (_UPDATE_BY_ORDER, state.order_id)
-    if not connection.execute(change, {**row, "key": key}).rowcount:
-        connection.execute(_INSERT_ORDER, row)
+    change = _UPDATE_BY_REQUEST if state.request_id else _UPDATE_BY_ORDER
+    keys = {"key_request_id": row["request_id"], "key_order_id": row["order_id"]}
+    if not change.execute(connection, row | keys):
+        _INSERT_ORDER.execute(connection, row)
 
 
 _TRADE_COLUMNS = tuple(c.name for c in tables.trades.columns if c.name not in ("id", "traded_at"))
@@ -308,6 +315,5 @@ def _trade_of(row: RowMapping) -> TradeData:
 
 def _put_book(connection: Connection, book: Mapping[str, Any]) -> None:
     keys = {f"key_{name}": book[name] for name in _BOOK_KEY}
-    values = {name: book[name] for name in ("volume", "price", "cash", "updated_at")}
-    if not connection.execute(_UPDATE_BOOK, keys | values).rowcount:
-        connection.execute(_INSERT_BOOK, dict(book))
+    if not _UPDATE_BOOK.execute(connection, {**book, **keys}):
+        _INSERT_BOOK.execute(connection, book)

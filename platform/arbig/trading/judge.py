@@ -15,6 +15,7 @@ from arbig.domain.messages import (
     CommandData,
     CommandType,
     Detail,
+    Exchange,
     OrderRequest,
     child_request_id,
 )
@@ -63,6 +64,7 @@ class Judge:
         self.positions = positions
         self.clock = clock
         self._sessions: dict[object, Sessions] = {}
+        self._contracts: dict[tuple[str, Exchange, date], Instrument | Refusal] = {}
         self._sent: deque[Sent] = deque()
 
     def plan(self, request: OrderRequest, state: TradingState) -> tuple[Leg, ...] | Refusal:
@@ -82,9 +84,9 @@ class Judge:
         now, day = self.quotes.now(request.symbol), self.quotes.trading_day
         if now is None or day is None:
             return Refusal(f"{request.symbol}: the exchange's clock is not known yet; try again in a moment")
-        instrument = self.instruments.get(f"{request.symbol}.{request.exchange}", day)
-        if unlisted := self._unlisted(instrument, day):
-            return Refusal(unlisted)
+        instrument = self._contract(request.symbol, request.exchange, day)
+        if isinstance(instrument, Refusal):
+            return instrument
         view = self._view(instrument, now)
         if denial := judge(self.rules, request, view):
             return Refusal(denial.sentence)
@@ -95,13 +97,22 @@ class Judge:
         late = (self.clock.now() - expiry_of(request)).total_seconds()
         return f"{request.symbol}: the order came {late:.1f} s after it had expired" if late > 0 else None
 
-    def _unlisted(self, instrument: Instrument, day: date) -> str | None:
-        if self.instruments.is_listed(instrument.symbol, day):
-            return None
+    def _contract(self, symbol: str, exchange: Exchange, day: date) -> Instrument | Refusal:
+        """Whether a contract is listed takes long to find out, and holds for the whole day."""
+        key = (symbol, exchange, day)
+        found = self._contracts.get(key)
+        if found is None:
+            found = self._contracts[key] = self._look_up(symbol, exchange, day)
+        return found
+
+    def _look_up(self, symbol: str, exchange: Exchange, day: date) -> Instrument | Refusal:
+        instrument = self.instruments.get(f"{symbol}.{exchange}", day)
+        if self.instruments.is_listed(symbol, day):
+            return instrument
         main = self.instruments.main_contract(instrument.product, day)
         if instrument.last_trading_day < day:
-            return f"{instrument.symbol}: expired on {instrument.last_trading_day}; the main contract is {main}"
-        return f"{instrument.symbol}: not listed on {day}; the main contract is {main}"
+            return Refusal(f"{symbol}: expired on {instrument.last_trading_day}; the main contract is {main}")
+        return Refusal(f"{symbol}: not listed on {day}; the main contract is {main}")
 
     def _view(self, instrument: Instrument, now: Time) -> RiskView:
         seconds = self.clock.monotonic()
