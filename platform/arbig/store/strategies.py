@@ -50,6 +50,7 @@ runs = Table(
     Column("error", Text),
     Column("traceback", Text),
     Column("variables", LargeBinary),
+    Column("exits", LargeBinary),
 )
 
 positions = Table(
@@ -99,6 +100,7 @@ class Run:
     error: str | None = None
     traceback: str | None = None
     variables: dict[str, Any] = field(default_factory=dict)
+    exits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ class StrategyStore:
         if row is None:
             return None
         variables = msgspec.json.decode(row.variables) if row.variables else {}
-        return Run(row.run_id, row.state, row.next_number, row.code_hash, row.error, row.traceback, variables)
+        exits = msgspec.json.decode(row.exits) if row.exits else {}
+        return Run(row.run_id, row.state, row.next_number, row.code_hash, row.error, row.traceback, variables, exits)
 
     def begin(self, strategy_name: str, run_id: str, code_hash: str) -> None:
         """A new run; the variables of the last one stay."""
@@ -176,6 +179,12 @@ class StrategyStore:
                 .where(runs.c.strategy_name == strategy_name)
                 .values(state=state, error=error, traceback=traceback)
             )
+
+    def set_exits(self, strategy_name: str, exits: dict[str, str]) -> None:
+        """The closes the risk block has begun: contract -> reason."""
+        with self._database.transaction() as connection:
+            mine = runs.c.strategy_name == strategy_name
+            connection.execute(update(runs).where(mine).values(exits=msgspec.json.encode(exits)))
 
     def reserve(self, strategy_name: str, count: int) -> int:
         """The first of `count` signal numbers that no other signal of this run will ever have."""

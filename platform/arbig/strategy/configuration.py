@@ -25,7 +25,7 @@ class StrategyConfig(Config):
     class_name: str | None = Field(default=None, min_length=1, examples=["MaRsiStrategy"])
     symbol: str | None = Field(default=None, min_length=1, examples=["au2512"])
     symbols: list[str] | None = Field(default=None, min_length=1, examples=[["au2512", "ag2512"]])
-    exchange: Exchange = Field(default=Exchange.SHFE, examples=["SHFE"])
+    exchange: Exchange | None = Field(default=None, examples=["SHFE"])
     params: dict[str, Any] = Field(default={}, examples=[{"fast_window": 10}])
     risk: RiskConfig = RiskConfig()
     enabled: bool = True

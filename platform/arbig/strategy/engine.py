@@ -211,7 +211,7 @@ class StrategyEngine:
         for gap in gaps:
             log.warning(f"{symbol}: history has a gap: {gap}")
         cursor = self._cursors.setdefault(symbol, BarCursor())
-        if wish.interval is Interval.MINUTE and bars and not cursor.is_old(bars[-1]):
+        if wish.interval is Interval.MINUTE and bars and cursor.last is None:
             cursor.last = bars[-1]
         return tuple(encode(bar) for bar in bars)
 
@@ -227,7 +227,7 @@ class StrategyEngine:
             key = (trade.strategy_name, trade.symbol)
             before = self.house.book.get(key, Lots())
             after = before if counted else lots_after(before, trade)
-            self.house.store.commit(
+            await self.house.commit(
                 Effects(trade.strategy_name, trade.key, entry.id, self.house.clock.now(), {trade.symbol: after})
             )
             self.house.book[key] = after

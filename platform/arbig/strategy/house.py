@@ -22,11 +22,14 @@ from arbig.domain.messages import (
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.settings import Settings
+from arbig.store.database import StoreError
 from arbig.store.strategies import Effects, Lots, StrategyStore
 from arbig.strategy.frames import Holding
 from arbig.strategy.port import Historian, RunnerFactory
 
 log = structlog.get_logger()
+
+RETRY_SECONDS = 0.5
 
 
 @dataclass
@@ -42,6 +45,7 @@ class House:
     account: dict[tuple[str, Direction], PositionData] = field(default_factory=dict)
     ticks: dict[str, TickData] = field(default_factory=dict)
     connected: bool = True
+    fault: str | None = None
     sent: list[str] = field(default_factory=list)
     _events: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -56,6 +60,20 @@ class House:
         found = self.account.get((symbol, side))
         return 0 if found is None else max(0, found.yd_volume - (found.yd_frozen or 0))
 
+    async def commit(self, effects: Effects) -> None:
+        """Until it is written: the entry behind it stays unacknowledged meanwhile."""
+        while True:
+            try:
+                self.store.commit(effects)
+            except StoreError as error:
+                if self.fault is None:
+                    log.error(str(error))
+                self.fault = str(error)
+                await self.clock.sleep(RETRY_SECONDS)
+            else:
+                self.fault = None
+                return
+
     async def send(self, requests: list[OrderRequest], strategy_name: str, kept: bool) -> None:
         """To `stream:order`. What the bus does not take now waits in the outbox under the same request ids; Trading
         judges by `expires_at` whether it is still wanted."""
@@ -67,7 +85,7 @@ class House:
         except BusError as error:
             log.error(f"{strategy_name}: {len(requests)} signal(s) wait in the outbox: {error}")
             if not kept:
-                self.store.commit(Effects(strategy_name, requests=tuple(requests)))
+                await self.commit(Effects(strategy_name, requests=tuple(requests)))
             return
         crash_point("st.after_send")
         if kept:

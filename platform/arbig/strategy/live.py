@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -20,12 +21,14 @@ from arbig.bus.port import Entry
 from arbig.domain.messages import (
     BarData,
     Direction,
+    Interval,
     Offset,
     OrderData,
     OrderRequest,
     Status,
     TickData,
     TradeData,
+    decode,
     encode,
     request_id_of,
 )
@@ -42,6 +45,7 @@ from arbig.strategy.frames import (
     CancelOrder,
     Contract,
     Done,
+    Fetch,
     Holding,
     Load,
     PlaceStop,
@@ -122,6 +126,7 @@ class LiveStrategy:
         self.dropped_ticks = 0
         self._config: StrategyConfig | None = file.config
         self._several = False
+        self._fed_until: dict[str, datetime] = {}
         self._slicer = Slicer(frozenset())
         self._slice_timer: asyncio.Task[None] | None = None
         self._due: set[str] = set()
@@ -175,7 +180,7 @@ class LiveStrategy:
         return source.code_hash != code_hash
 
     def vt_symbol(self, symbol: str) -> str:
-        return f"{symbol}.{self._config.exchange}" if self._config else symbol
+        return self.house.instruments.get(symbol).vt_symbol
 
     def describe(self) -> dict[str, Any]:
         """One entry of GET /strategies."""
@@ -237,7 +242,7 @@ class LiveStrategy:
 
     def hear_bar(self, payload: bytes, bar: BarData) -> None:
         self._due |= {name for name, one in self._stops_of(bar.symbol) if fires_on_bar(one, bar)}
-        if self._runner is None:
+        if self._runner is None or bar.datetime <= self._fed_until.get(bar.symbol, bar.datetime - timedelta(1)):
             return
         cause = f"bar:{bar.symbol}:{bar.seq}"
         if not self._several:
@@ -315,14 +320,14 @@ class LiveStrategy:
         keep = outcome.keep_variables or item.kind in ("bar", "bars", "stop")
         if outcome.stop_orders or keep:
             variables = self.kept_variables if keep else None
-            self.house.store.commit(Effects(self.name, variables=variables, stop_orders=tuple(outcome.stop_orders)))
+            await self.house.commit(Effects(self.name, variables=variables, stop_orders=tuple(outcome.stop_orders)))
         self._tell(outcome.news)
 
     async def _durable_callback(self, item: Item, event_id: str | None, positions: dict[str, Lots]) -> None:
         """A stream entry's callback: everything it causes is committed with the entry's identity, then sent."""
         done = await self._call(item) if self.is_live else None
         outcome = self._judge(done, item) if done is not None else Outcome()
-        self.house.store.commit(
+        await self.house.commit(
             Effects(
                 self.name,
                 event_id,
@@ -345,12 +350,8 @@ class LiveStrategy:
         before = self.house.lots(self.name, trade.symbol)
         after = before if item.counted else lots_after(before, trade)
         self.house.book[self.name, trade.symbol] = after
-        try:
-            await self._durable_callback(item, trade.key, {trade.symbol: after})
-        except BaseException:
-            self.house.book[self.name, trade.symbol] = before
-            raise
         self._count_fill(trade)
+        await self._durable_callback(item, trade.key, {trade.symbol: after})
 
     def _count_fill(self, trade: TradeData) -> None:
         name = trade.vt_orderid
@@ -619,7 +620,7 @@ class LiveStrategy:
                 msgspec.structs.replace(stop_order, status=StopOrderStatus.TRIGGERED, vt_orderids=ids), outcome
             )
             self._log(f"{name} has triggered at {tick.last_price:g}")
-        self.house.store.commit(Effects(self.name, stop_orders=tuple(outcome.stop_orders), requests=tuple(requests)))
+        await self.house.commit(Effects(self.name, stop_orders=tuple(outcome.stop_orders), requests=tuple(requests)))
         await self.house.send(requests, self.name, kept=True)
         self._tell(outcome.news)
 
@@ -656,13 +657,19 @@ class LiveStrategy:
             if reason is None:
                 return
             exit = self.exits[symbol] = Exit(reason)
+            self._keep_exits()
             await self.house.alarm(f"{self.name}: closing {symbol}: {reason}", self.name, symbol)
         if not lots.volume:
             if exit.order is None or exit.order not in self.orders:
                 del self.exits[symbol]
+                self._keep_exits()
                 self._log(f"{symbol} is flat: the risk block is done ({exit.reason})")
             return
         await self._step_exit(symbol, exit, lots, tick)
+
+    def _keep_exits(self) -> None:
+        """A close that has begun is finished after a restart, wherever the price is then."""
+        self.house.store.set_exits(self.name, {symbol: exit.reason for symbol, exit in self.exits.items()})
 
     async def _step_exit(self, symbol: str, exit: Exit, lots: Lots, tick: TickData) -> None:
         vt_symbol = self.vt_symbol(symbol)
@@ -736,7 +743,7 @@ class LiveStrategy:
             field_name = "class_name" if config.class_name else "strategy_name"
             raise Misconfigured(f"{self.file.shown}: {field_name}: {fault.reason}") from None
         self.code_hash = source.code_hash
-        contracts = {self.vt_symbol(symbol): self._contract(symbol) for symbol in config.legs}
+        contracts = dict(self._contract(symbol) for symbol in config.legs)
         store = self.house.store
         run = store.run(self.name)
         if run is None or fresh:
@@ -745,6 +752,7 @@ class LiveStrategy:
         else:
             self.run_id = run.run_id
         self.kept_variables = run.variables if run is not None else {}
+        self.exits = {symbol: Exit(reason) for symbol, reason in (run.exits if run is not None else {}).items()}
         self.user_paused = not fresh and run is not None and run.state == State.PAUSED
         self._own_numbers = (0, 0)
         self._load = Load(
@@ -758,18 +766,18 @@ class LiveStrategy:
         )
         self._slicer = Slicer(frozenset(contracts))
 
-    def _contract(self, symbol: str) -> Contract:
+    def _contract(self, symbol: str) -> tuple[str, Contract]:
         try:
             found = self.house.instruments.get(symbol)
         except LookupError as error:
             raise Misconfigured(f"{self.file.shown}: symbol: {error}") from None
         assert self._config is not None
-        if found.exchange != self._config.exchange:
+        if self._config.exchange not in (None, found.exchange):
             raise Misconfigured(
                 f"{self.file.shown}: exchange: found {self._config.exchange}, but {symbol} trades at {found.exchange}; "
                 f"write exchange: {found.exchange}"
             )
-        return Contract(found.price_tick, int(found.size))
+        return found.vt_symbol, Contract(found.price_tick, int(found.size))
 
     async def _launch(self) -> None:
         """A process with the strategy in it, initialised and started."""
@@ -777,12 +785,15 @@ class LiveStrategy:
         self._told = {}
         self._several = False
         self._reserve_for_worker()
-        runner = self.house.runner(self.house.historian)
+        self._fed_until = {}
+        runner = self.house.runner(self._history)
         self._runner = runner
+        kept = self.kept_variables
         try:
             self._take(await runner.load(self._load))
         except Misconfigured as fault:
             raise Misconfigured(f"{self.file.shown}: {fault.reason}") from None
+        self.kept_variables = kept
         for kind in ("init", "start"):
             item = Item(kind)
             done = await runner.call(self._as_call(item))
@@ -792,6 +803,13 @@ class LiveStrategy:
             self._tell(outcome.news)
         self._show_state()
         self._log(f"started: {', '.join(self.legs)}, run {self.run_id}")
+
+    async def _history(self, wish: Fetch) -> tuple[bytes, ...]:
+        """What `load_bar` has shown is not shown again by `on_bar`."""
+        payloads = await self.house.historian(wish)
+        if wish.interval is Interval.MINUTE and payloads:
+            self._fed_until[wish.vt_symbol.partition(".")[0]] = decode(BarData, payloads[-1]).datetime
+        return payloads
 
     def _show_state(self) -> None:
         self.state = State.PAUSED if self.paused else State.RUNNING
@@ -827,7 +845,7 @@ class LiveStrategy:
     async def _cancel_everything(self) -> None:
         outcome = Outcome()
         self._on_cancel_all(CancelAll(), Item("stop"), outcome)
-        self.house.store.commit(
+        await self.house.commit(
             Effects(self.name, stop_orders=tuple(outcome.stop_orders), requests=tuple(outcome.requests))
         )
         await self.house.send(outcome.requests, self.name, kept=True)

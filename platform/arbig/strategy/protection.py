@@ -15,16 +15,18 @@ from arbig.strategy.stops import is_locked
 
 TICKS_ACROSS = 2
 REPRICE_SECONDS = 0.5
+ASK_AGAIN_SECONDS = 3.0
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0)
 
 
 @dataclass(frozen=True)
 class Exit:
-    """A close under way. `order` is our own working order, `cancelling` what we have asked to cancel."""
+    """A close under way. `order` is our own working order, `asked` the others we have asked to cancel,
+    `not_before` (monotonic seconds) the earliest time of the next try."""
 
     reason: str
     order: str | None = None
-    cancelling: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
     refusals: int = 0
     not_before: float = 0.0
     alarmed: bool = False
@@ -63,9 +65,10 @@ def next_step(
 ) -> Step:
     """One step of a close. `working` are the strategy's orders in this contract that may still fill."""
     others = tuple(name for name in working if name != exit.order)
-    asked = tuple(name for name in others if name not in exit.cancelling)
     if others:
-        return Step(replace(exit, cancelling=exit.cancelling | set(asked)), cancel=asked)
+        asked = others if now >= exit.not_before else tuple(name for name in others if name not in exit.asked)
+        later = now + ASK_AGAIN_SECONDS if asked else exit.not_before
+        return Step(replace(exit, asked=exit.asked | set(asked), not_before=later), cancel=asked)
     direction = closing_direction(lots)
     locked = is_locked(direction, tick)
     alarm = None
@@ -74,13 +77,13 @@ def next_step(
         alarm = f"{tick.symbol} stands at its limit {tick.last_price:g}: the position cannot be closed yet"
     if exit.order is not None and exit.order in working:
         stale = not locked and not _crosses(working[exit.order], tick)
-        if stale and now >= exit.not_before and exit.order not in exit.cancelling:
-            return Step(replace(exit, cancelling=frozenset({exit.order})), cancel=(exit.order,), alarm=alarm)
+        if stale and now >= exit.not_before:
+            return Step(replace(exit, not_before=now + ASK_AGAIN_SECONDS), cancel=(exit.order,), alarm=alarm)
         return Step(exit, alarm=alarm)
-    if now < exit.not_before:
+    if exit.refusals and now < exit.not_before:
         return Step(exit, alarm=alarm)
     price = _price(direction, tick, price_tick, locked)
-    return Step(replace(exit, cancelling=frozenset(), not_before=now + REPRICE_SECONDS), price=price, alarm=alarm)
+    return Step(replace(exit, asked=frozenset(), not_before=now + REPRICE_SECONDS), price=price, alarm=alarm)
 
 
 def refused(exit: Exit, now: float) -> Exit:

@@ -150,6 +150,7 @@ class StrategyService(Service):
             "strategies": len(lives),
             **{str(state).lower(): sum(live.state is state for live in lives) for state in State},
             "connected": self.engine.house.connected,
+            "fault": self.engine.house.fault,
             "ticks": self.subscriber.ticks,
             "bad_messages": self.subscriber.bad_messages,
             "bars_refilled": self.engine.bars_refilled,
