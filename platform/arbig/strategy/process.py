@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import cast
 
 from arbig.strategy.frames import (
     Call,
@@ -102,8 +103,7 @@ class ProcessRunner(asyncio.Protocol):
         return await answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour, not by descent
 
     def data_received(self, data: bytes) -> None:
         for body in self._splitter.feed(data):
