@@ -601,7 +601,7 @@ class SimulatedExchange:
         return self._process(instrument, day, before)
 
     def _process(self, instrument: Instrument, day: date, before: Close) -> DayPath:
-        spans = _spans(self._sessions_of(instrument), day)
+        spans = spans_of(self._sessions_of(instrument), day)
         return day_path(self.rules.seed, instrument, self._character(instrument), day, spans, before)
 
     def _before(self, instrument: Instrument, day: date) -> Close:
@@ -677,7 +677,8 @@ class _Asked:
         self.price, self.working = wish.price, wish.volume
 
 
-def _spans(sessions: Sessions, day: date) -> tuple[Span, ...]:
+def spans_of(sessions: Sessions, day: date) -> tuple[Span, ...]:
+    """The day's continuous segments as the price process wants them."""
     auctions = {segment.end for segment in sessions.segments(day) if segment.kind == "auction"}
     return tuple(Span(segment.start, segment.end, segment.start in auctions) for segment in sessions.continuous(day))
 
