@@ -1,0 +1,54 @@
+# ARBIG. One command each; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+# Seen by vnpy-compatibility tests only, to compare values with the originals: without their dependencies (Qt, a compiler).
+PEERS := vnpy vnpy_ctastrategy
+
+.PHONY: help setup up down status test check bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## make the environment only
+
+up: $(VENV)/.installed ## install if needed, start everything, print the links
+	@$(BIN)/arbig up --detach
+
+down: $(VENV)/.installed ## stop everything
+	@$(BIN)/arbig down
+
+status: $(VENV)/.installed ## service, pid, port, health, lag
+	@$(BIN)/arbig status
+
+check: $(VENV)/.tested ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check ## check, then every test (about ten minutes)
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed ## latency, throughput, startup; tables, and JSON under data/bench
+	@$(BIN)/arbig bench all
+
+$(VENV)/bin/uv:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "make: no Python 3.11 or newer found; install it, or say make PYTHON=/path/to/python3.11"; exit 1; fi; \
+	echo "making $(VENV) with $$($$found --version)"; \
+	$$found -m venv $(VENV) || { echo "make: python3 -m venv failed; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/uv
+	@echo "installing ARBIG (about 120 packages; a minute or two the first time)"
+	@$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	@$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable '.[test]'
+	@$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --no-deps $(PEERS)
+	@touch $@
