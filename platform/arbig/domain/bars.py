@@ -119,7 +119,8 @@ class BarGenerator:
     first tick carries the whole day so far.
     """
 
-    def __init__(self, symbol: str, sessions: Sessions) -> None:
+    def __init__(self, symbol: str, sessions: Sessions, whole_since: datetime | None = None) -> None:
+        """`whole_since`: a session time from which on nothing was missed, when there is one."""
         self.symbol = symbol
         self.sessions = sessions
         self.dropped = 0
@@ -132,14 +133,26 @@ class BarGenerator:
         self._volume: int | None = None  # the trading day's totals so far; None before its first tick
         self._turnover: float | None = None
         self._next_seq: int | None = 1
-        self._clock: datetime | None = None
+        self._clock = whole_since
         self._paused = False
-        self._blind = True  # nothing seen yet, or not since the connection came back
+        self._blind = whole_since is None  # nothing seen yet, or not since the connection came back
         self._missed = False
 
     @property
     def trading_day(self) -> date | None:
         return self._minutes.trading_day if self._minutes is not None else None
+
+    @property
+    def is_running(self) -> bool:
+        """A bar is begun and not finished."""
+        return self._running is not None
+
+    @property
+    def whole_since(self) -> datetime | None:
+        """The latest session time seen, when nothing was missed up to it."""
+        if self._blind or self._missed:
+            return None
+        return max((sight for sight in (self._clock, self._time) if sight is not None), default=None)
 
     def on_tick(self, tick: TickData) -> list[BarData]:
         """The bars this tick finishes: none, or the one before it. Raises CalendarError beyond the calendar."""
@@ -165,7 +178,8 @@ class BarGenerator:
         if self._paused:
             return []
         self._look(session_time)
-        self._clock = session_time
+        if self._clock is None or session_time > self._clock:
+            self._clock = session_time
         if self._running is None or session_time < self._running.slot.closes:
             return []
         self._running.partial = self._running.partial or self._missed

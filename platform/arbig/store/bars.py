@@ -69,11 +69,17 @@ class BarStore:
         self._files: OrderedDict[Path, _File] = OrderedDict()
 
     def append(self, bars: Sequence[BarData]) -> list[BarData]:
-        """Write the bars that their files do not have yet; returns those. Raises BarFileError: then none of the failing
-        file's bars was written, and the call may be repeated."""
+        """Write the bars that their files do not have yet; returns those. Raises BarFileError after all files were
+        tried: of a failing file none of the bars was written, and the call may be repeated."""
         written: list[BarData] = []
+        failure: BarFileError | None = None
         for path, group in groupby(sorted(bars, key=self._place), self.path_of):
-            written += self._open(path).append(list(group))
+            try:
+                written += self._open(path).append(group)
+            except BarFileError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return written
 
     def write_day(self, symbol: str, day: date, bars: Sequence[BarData]) -> bool:

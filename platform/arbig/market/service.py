@@ -1,0 +1,259 @@
+"""Market. In: tick:*, hb:gateway, stream:event. Out: bar:*, data/bars. Keeps: one unfinished bar per symbol."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from functools import partial
+from typing import ClassVar
+
+import msgspec
+from fastapi import FastAPI, Response
+from pydantic import Field
+
+from arbig.bus.port import Bus, BusError, Entry, entry_key
+from arbig.bus.topics import BAR, EVENT, GATEWAY, MARKET, group_of
+from arbig.domain.bars import Link
+from arbig.domain.instruments import UnknownSymbol
+from arbig.domain.messages import BarData, EventData, EventType, TickData, decode, encode
+from arbig.market.builder import BarBuilder
+from arbig.market.cache import MarketCache
+from arbig.market.history import Ask, History, on_wire
+from arbig.market.hours import Hours
+from arbig.market.journal import TickJournal
+from arbig.market.queries import Gap, QueryError, answer, question
+from arbig.market.subscriber import Complaints, Received, TickSubscriber
+from arbig.runtime.calendar import load_calendar
+from arbig.runtime.clock import Clock
+from arbig.runtime.crash import crash_point
+from arbig.runtime.files import Config, load_yaml_model
+from arbig.runtime.http import CallError, call
+from arbig.runtime.instruments import load_instruments
+from arbig.runtime.service import Service
+from arbig.runtime.settings import Settings, SettingsError, folder
+from arbig.store.bars import BarFileError, BarStore
+
+log = logging.getLogger(__name__)
+
+
+class MarketConfig(Config):
+    """`config/market.yaml`, which may be left out."""
+
+    history_days: int = Field(10, ge=0, le=250)
+
+
+class MarketService(Service):
+    name: ClassVar[str] = MARKET
+    needs: ClassVar[str | None] = GATEWAY
+
+    def __init__(self, settings: Settings, bus: Bus, clock: Clock, ask: Ask | None = None) -> None:
+        """`ask` puts a question to the Gateway."""
+        super().__init__(settings, bus, clock)
+        config = load_yaml_model(settings.config / "market.yaml", MarketConfig)
+        self._ask = ask or partial(call, settings, GATEWAY)
+        self._hours = Hours(load_instruments(settings), load_calendar(settings))
+        self._store = BarStore(folder(settings.data / "bars"))
+        self._cache = MarketCache(self._store)
+        keep = settings.data / "ticks" if settings.record_ticks else None
+        self._journal = TickJournal(folder(settings.data / "market"), keep)
+        self._builder = BarBuilder(self._hours, self._journal, self._last_stored, clock)
+        self._history = History(self._ask, self._hours, self._store, self._cache, config.history_days)
+        self._subscriber = TickSubscriber(bus, clock)
+        self._unstored = Complaints(clock, "bars that cannot be stored are held in memory")
+        self._unpublished = Complaints(clock, "bars not published; readers fetch them over HTTP")
+        self._held: list[BarData] = []
+        self._bars = 0
+        self._known: set[str] = set()
+        self._events_seen = "0-0"
+        self._rate = _Rate(clock)
+
+    async def start(self) -> None:
+        trading_day, connected = await self._exchange_clock()
+        self._check(self.settings.symbols)
+        self._events_seen = await self.bus.last_id(EVENT.name)
+        await self._deliver(self._builder.restore(trading_day))
+        if not self._held:
+            self._builder.forget_past_days()
+        self._builder.begin(self.settings.symbols)
+        if not connected:
+            self._builder.on_link(Link.DOWN)
+        standing = asyncio.Event()
+        self.spawn(self._subscribe(standing), "ticks")
+        self.spawn(self.bus.consume(group_of(MARKET), {EVENT.name: self._on_event}), "events")
+        await standing.wait()
+        for symbol in tuple(self._builder.generators):
+            self._known.add(symbol)
+            await self._history.fill(symbol, trading_day)
+
+    async def stop(self) -> None:
+        await self.cancel_tasks()
+        self._journal.close()
+        self._store.close()
+
+    async def _exchange_clock(self) -> tuple[date, bool]:
+        """The exchange's trading day, and whether the Gateway is connected to it."""
+        unknown = Complaints(self.clock, "waiting for the exchange's trading day")
+        while True:
+            try:
+                clock = await self._ask("GET", "/clock")
+                if clock["trading_day"] is not None:
+                    return date.fromisoformat(clock["trading_day"]), bool(clock["connected"])
+                unknown.add("the Gateway has not logged in yet")
+            except CallError as error:
+                unknown.add(str(error))
+            await self.clock.sleep(0.2)
+
+    def _check(self, symbols: Sequence[str]) -> None:
+        try:
+            for symbol in symbols:
+                self._hours.of(symbol)
+        except UnknownSymbol as error:
+            raise SettingsError(f"config/arbig.yaml: symbols: {error}") from None
+
+    async def _subscribe(self, standing: asyncio.Event) -> None:
+        async for batch in self._subscriber.batches():
+            if batch:
+                await self.on_batch(batch)
+            elif standing.is_set():
+                self._builder.on_silence()
+            standing.set()
+
+    async def on_batch(self, batch: Sequence[Received]) -> None:
+        """Ticks and heartbeats in the order they were published."""
+        bars = self._builder.on_batch(batch)
+        crash_point("market.after_journal")
+        for _, event in batch:
+            if type(event) is TickData:
+                self._cache.take(event)
+            else:
+                self._rate.count(self._builder.ticks)
+        if bars or self._held:
+            await self._deliver(bars)
+        if len(self._builder.generators) > len(self._known):
+            self._fill_newcomers()
+
+    async def _deliver(self, bars: Sequence[BarData]) -> None:
+        """Into the files first, then to whoever listens."""
+        self._store_bars(bars)
+        crash_point("market.after_csv")
+        if not bars:
+            return
+        self._bars += len(bars)
+        try:
+            await self.bus.publish([(BAR.of(bar.symbol), encode(bar)) for bar in bars])
+        except BusError as error:
+            self._unpublished.add(str(error))
+
+    def _store_bars(self, bars: Sequence[BarData]) -> None:
+        """A full disk stops no bar: what cannot be written is held and tried again with the next ones."""
+        self._held.extend(bars)
+        try:
+            self._cache.add(bars)
+            self._store.append(self._held)
+            self._held.clear()
+        except BarFileError as error:
+            self._unstored.add(str(error))
+            return
+        if any(bar.seq == 1 for bar in bars):
+            self._builder.forget_past_days()
+
+    def _fill_newcomers(self) -> None:
+        for symbol in self._builder.generators.keys() - self._known:
+            self._known.add(symbol)
+            if (day := self._builder.trading_day) is not None:
+                self.spawn(self._history.fill(symbol, day), f"history of {symbol}")
+
+    async def _on_event(self, entry: Entry) -> None:
+        event = decode(EventData, entry.payload)
+        if entry_key(entry.id) <= entry_key(self._events_seen):
+            return  # from before this run: the exchange's clock has said how things stand
+        if event.event is EventType.DISCONNECTED and event.source == GATEWAY:
+            self._builder.on_link(Link.DOWN)
+        elif event.event is EventType.CONNECTED and event.source == GATEWAY:
+            self._builder.on_silence()
+            self._builder.on_link(Link.UP)
+        elif event.event is EventType.SETTLED and event.trading_day is not None and not self._held:
+            self._builder.on_settled(event.trading_day)
+
+    def _last_stored(self, symbol: str, day: date) -> BarData | None:
+        return self._store.last(symbol, day)
+
+    def routes(self, app: FastAPI) -> None:
+        @app.get("/ticks/{symbol}")
+        async def tick(symbol: str) -> Response:
+            return self._answer_tick(symbol)
+
+        @app.get("/bars/{symbol}")
+        async def bars(
+            symbol: str, interval: str = "1m", since: str | None = None, limit: str | None = None
+        ) -> Response:
+            return await self._answer_bars(symbol, interval, since, limit)
+
+    def _answer_tick(self, symbol: str) -> Response:
+        try:
+            symbol = self._hours.book.get(symbol).symbol
+        except UnknownSymbol as error:
+            return _refusal(404, str(error))
+        tick = self._cache.ticks.get(symbol)
+        return _json({"symbol": symbol, "tick": msgspec.Raw(encode(tick)) if tick is not None else None})
+
+    async def _answer_bars(self, symbol: str, interval: str, since: str | None, limit: str | None) -> Response:
+        try:
+            symbol = self._hours.book.get(symbol).symbol
+            asked = question(interval, since, limit)
+            bars, missing = await answer(asked, self._cache, symbol, self._hours.of(symbol))
+        except UnknownSymbol as error:
+            return _refusal(404, str(error))
+        except QueryError as error:
+            return _refusal(400, str(error))
+        except BarFileError as error:
+            return _refusal(500, str(error))
+        shown = [msgspec.Raw(encode(bar)) for bar in bars]
+        return _json({"symbol": symbol, "interval": interval, "bars": shown, "gaps": list(map(_shown, missing))})
+
+    def status(self) -> dict[str, object]:
+        builder = self._builder
+        return {
+            "connected": builder.link is Link.UP,
+            "session_time": on_wire(builder.session_time) if builder.session_time else None,
+            "trading_day": str(builder.trading_day) if builder.trading_day else None,
+            "symbols": sorted(builder.generators),
+            "ticks": builder.ticks,
+            "ticks_per_s": self._rate.per_second,
+            "bars": self._bars,
+            "bars_unstored": len(self._held),
+            "ticks_dropped": sum(generator.dropped for generator in builder.generators.values()),
+            "ticks_refused": builder.refused.count,
+            "messages_unusable": self._subscriber.unusable.count,
+        }
+
+
+class _Rate:
+    """Ticks per second between two heartbeats of the Gateway."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ticks = 0
+        self._at = clock.monotonic()
+        self.per_second = 0.0
+
+    def count(self, ticks: int) -> None:
+        now = self._clock.monotonic()
+        if now - self._at >= 0.5:
+            self.per_second = round((ticks - self._ticks) / (now - self._at), 1)
+            self._ticks, self._at = ticks, now
+
+
+def _shown(gap: Gap) -> dict[str, object]:
+    return {**asdict(gap), "start": on_wire(gap.start), "end": on_wire(gap.end)}
+
+
+def _json(values: object) -> Response:
+    return Response(msgspec.json.encode(values), media_type="application/json")
+
+
+def _refusal(status: int, line: str) -> Response:
+    return Response(msgspec.json.encode({"detail": line}), status, media_type="application/json")
