@@ -1,4 +1,4 @@
-"""A house for strategies: real processes or the twin, the memory bus, and siblings that answer what a test tells them."""
+"""A house for strategies: real processes or the twin, the memory bus, and siblings that say what a test tells them."""
 
 from __future__ import annotations
 

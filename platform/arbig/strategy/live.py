@@ -317,7 +317,7 @@ class LiveStrategy:
             return
         outcome = self._judge(done, item)
         await self.house.send(outcome.requests, self.name, kept=False)
-        keep = outcome.keep_variables or item.kind in ("bar", "bars", "stop")
+        keep = outcome.keep_variables or item.kind != "tick"
         if outcome.stop_orders or keep:
             variables = self.kept_variables if keep else None
             await self.house.commit(Effects(self.name, variables=variables, stop_orders=tuple(outcome.stop_orders)))
