@@ -123,7 +123,7 @@ outbox = Table(
     Column("expires_at", ShanghaiTime),
     Column("published", Boolean, nullable=False),
 )
-Index("outbox_unpublished", outbox.c.id, sqlite_where=~outbox.c.published, postgresql_where=~outbox.c.published)
+Index("outbox_unpublished", outbox.c.id, sqlite_where=~outbox.c.published)
 
 strategy_positions = Table(
     "strategy_positions",
