@@ -162,6 +162,7 @@ class BarGenerator:
             running is None
             or tick.seq != self._next_seq
             or self._blind
+            or self._missed
             or time < self._time  # type: ignore[operator]  # a running bar has a last tick
             or time >= running.until
         ):

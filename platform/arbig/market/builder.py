@@ -110,9 +110,9 @@ class BarBuilder:
         return bars
 
     def _on_heartbeat(self, beat: Heartbeat) -> list[BarData]:
-        if beat.pid != self._gateway_pid:
-            self._gateway_pid = beat.pid
+        if self._gateway_pid not in (None, beat.pid):
             self.on_silence()
+        self._gateway_pid = beat.pid
         if beat.connected is not None:
             self._change(Link.UP if beat.connected else Link.DOWN)
         return [] if beat.session_time is None else self._on_time(beat.session_time)
