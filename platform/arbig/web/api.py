@@ -4,7 +4,6 @@ away gives a 503 with one sentence."""
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
@@ -16,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from arbig.domain.messages import Direction, Offset, OrderType
 from arbig.runtime.clock import WallClock
 from arbig.runtime.http import CallError, call
-from arbig.runtime.logs import Wanted, read_logs, since_of
-from arbig.runtime.settings import Settings
+from arbig.runtime.logs import read_logs, wanted_of
+from arbig.runtime.settings import Settings, SettingsError
 from arbig.web.hub import is_entry_id
 
 PREFIX = "/api/v1"
@@ -202,7 +201,7 @@ def _logs(
     settings: Settings, service: str | None, level: str, grep: str | None, since: str | None, limit: int
 ) -> dict[str, Any]:
     try:
-        wanted = Wanted(service, level, grep, since_of(since, WallClock().now()) if since else None)
-        return {"records": list(deque(read_logs(settings.logs, wanted), maxlen=limit))}
-    except (ValueError, re.error) as error:
+        wanted = wanted_of(service, level, grep, since, WallClock().now())
+    except SettingsError as error:
         raise HTTPException(422, str(error)) from None
+    return {"records": list(deque(read_logs(settings.logs, wanted), maxlen=limit))}

@@ -198,10 +198,7 @@ class Hub:
         finally:
             self._clients.discard(client)
             self._rewire()
-            for task in (reading, writing):
-                task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await task
+            await _end(reading, writing)
 
     async def _obey(self, client: Client, requests: AsyncIterator[str]) -> None:
         async for text in requests:
@@ -370,8 +367,11 @@ class Hub:
 
 
 async def _end(*tasks: asyncio.Future[Any] | None) -> None:
-    for task in tasks:
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+    """Cancel and wait. `asyncio.wait` tells our own cancellation from that of the tasks."""
+    ending = {task for task in tasks if task is not None}
+    for task in ending:
+        task.cancel()
+    if ending:
+        done, _ = await asyncio.wait(ending)
+        for task in done:
+            _ = task.cancelled() or task.exception()
