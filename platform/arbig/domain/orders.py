@@ -141,11 +141,6 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
         return max(0, self.announced - self.traded)
 
     @property
-    def remaining(self) -> int:
-        """Lots that no trade and no report has filled yet."""
-        return max(0, self.volume - max(self.traded, self.announced))
-
-    @property
     def working(self) -> int:
         """Lots whose trades may still come: what a close keeps frozen and an open keeps of the margin."""
         return max(0, self.volume - self.traded) if self.is_active else self.missing
@@ -153,10 +148,6 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_active(self) -> bool:
         return self.stage not in FINAL
-
-    @property
-    def is_final(self) -> bool:
-        return self.stage in FINAL
 
     @property
     def is_unknown(self) -> bool:
