@@ -57,6 +57,7 @@ class Counter:
         self.held: dict[tuple[str, Direction], PositionData] = {}
         self.commands: list[CommandData] = []
         self.wishes = 0
+        self.silent: set[str] = set()
         self.account = {
             "account_id": "sim",
             "trading_day": DAY.isoformat(),
@@ -145,7 +146,8 @@ class Counter:
             trading_day=DAY,
         )
         self.trades.append(trade)
-        await self.bus.append([(TRADE.name, encode(trade))])
+        if TRADE.name not in self.silent:
+            await self.bus.append([(TRADE.name, encode(trade))])
         change = volume if order.offset is Offset.OPEN else -volume
         side = order.direction if order.offset is Offset.OPEN else order.direction.opposite
         await self.hold(order.symbol, side, self.held_volume(order.symbol, side) + change)

@@ -110,7 +110,7 @@ def test_fills_that_happen_while_trading_is_away_are_counted_once(opened: Any, c
 def test_every_entry_of_every_stream_delivered_again_changes_nothing(opened: Any, counter: Any) -> None:
     async def play() -> None:
         async with opened(counter) as desk:
-            names = [await desk.order(price=800.0 + 0.02 * number) for number in range(3)]
+            names = [await desk.order(price=800.0 + 0.02 * number) for number in range(2)]
             for name in names:
                 await desk.status(name, Status.NOTTRADED)
             await counter.fill(names[0])
@@ -126,6 +126,52 @@ def test_every_entry_of_every_stream_delivered_again_changes_nothing(opened: Any
             await desk.status(last, Status.NOTTRADED)
             after = [state for state in desk.service.orders.states() if state.request_id != last]
             assert before == (after, dict(desk.service.positions.books), len(counter.commands) - 1)
+
+    asyncio.run(play())
+
+
+def test_order_rates_are_remembered_over_a_restart(opened: Any, counter: Any) -> None:
+    async def play() -> None:
+        async with opened(counter) as desk:
+            for number in range(3):
+                await desk.status(await desk.order(price=800.0 + 0.02 * number), Status.NOTTRADED)
+        async with opened(counter) as desk:
+            sent = desk.service.judge.recent()
+            assert 3 == len(sent)
+            assert all(0 <= desk.service.clock.monotonic() - each.at < 5 for each in sent)
+
+    asyncio.run(play())
+
+
+def test_lots_that_no_trade_explains_raise_the_alarm_when_seen_twice(opened: Any, counter: Any) -> None:
+    """What is there at the start is shown as unassigned; only a change is alarming."""
+
+    async def play() -> None:
+        await counter.hold("au2512", Direction.LONG, 3)
+        async with opened(counter) as desk:
+            await desk.service.reconciler.resync()
+            await counter.hold("au2512", Direction.LONG, 1)
+            await desk.service.reconciler.resync()
+            assert EventType.ALARM not in await events(desk)
+            await desk.service.reconciler.resync()
+            await desk.service.reconciler.resync()
+            alarms = [decode(EventData, each) for each in await desk.said(EVENT.name)]
+            assert ["the account holds lots that no trade explains (net, before -> now): au2512 +3 -> +1"] == [
+                each.message for each in alarms if each.event is EventType.ALARM
+            ]
+
+    asyncio.run(play())
+
+
+def test_a_fill_that_was_announced_and_does_not_come_is_asked_for(opened: Any, counter: Any) -> None:
+    async def play() -> None:
+        async with opened(counter) as desk:
+            name = await desk.order()
+            await desk.status(name, Status.NOTTRADED)
+            counter.silent = {TRADE.name}
+            await counter.fill(name)
+            await desk.until(lambda: desk.service.orders.missing())
+            await desk.until(lambda: desk.service.orders.trades_today == 1, seconds=10)
 
     asyncio.run(play())
 

@@ -17,29 +17,8 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from arbig.store import tables
-
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=2000", "wal_autocheckpoint=4000")
-
-MENDS = (
-    ("readonly", "is read-only: make the folder and the file writable"),
-    ("unable to open", "cannot be opened: make its folder exist and writable"),
-    ("full", "cannot grow, the disk is full: free some space"),
-    ("locked", "is locked by another process: stop the other copy"),
-    ("disk I/O", "cannot be written, the disk reports an error: check the disk"),
-    ("malformed", "is damaged: move it away or restore a copy, then start again"),
-    ("not a database", "is not a database: move it away, then start again"),
-)
-
-
-class StoreError(RuntimeError):
-    """The database cannot be used: which file, what was found, what mends it."""
-
-
-def explained(path: Path, error: BaseException) -> StoreError:
-    """One line for what SQLite says in two words."""
-    found = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    mend = next((mend for word, mend in MENDS if word in found), "failed")
-    return StoreError(f"{path} {mend} ({found})")
+from arbig.store.sqlite import PRAGMAS, explained
+from arbig.store.sqlite import StoreError as StoreError
 
 
 class Database:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from arbig.domain.messages import Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
@@ -37,6 +37,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     stream: str
     request_id: str
     payload: bytes
+    written_at: Time
     expires_at: Time | None = None
     published: bool = False
 
@@ -77,6 +78,21 @@ class OrderStore:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else Received(**row)
 
+    def sent_since(self, moment: Time) -> list[tuple[Time, OrderState]]:
+        """Orders accepted after this moment by the wall's clock, oldest first."""
+        accepted = tables.orders.join(tables.inbox, tables.orders.c.request_id == tables.inbox.c.request_id)
+        query = select(tables.inbox.c.received_at, tables.orders).select_from(accepted)
+        recent = query.where(tables.inbox.c.received_at > moment, tables.inbox.c.answer == "")
+        with self.database.reading() as connection:
+            rows = connection.execute(recent.order_by(tables.inbox.c.received_at)).mappings()
+            return [(row["received_at"], _state_of(row, [])) for row in rows]
+
+    def prune(self, before: Time) -> None:
+        """Forget messages that were said, and would have expired, before this moment."""
+        box = tables.outbox.c
+        with self.database.transaction() as connection:
+            connection.execute(delete(tables.outbox).where(box.published, box.written_at < before))
+
     def unpublished(self) -> list[Outgoing]:
         query = select(tables.outbox).where(~tables.outbox.c.published).order_by(tables.outbox.c.id)
         with self.database.reading() as connection:
@@ -103,15 +119,14 @@ class OrderStore:
             for message in outgoing:
                 _INSERT_OUTGOING.execute(connection, asdict(message))
 
-    def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any] | None) -> bool:
+    def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any]) -> bool:
         """A fill with what it changes. False when it is known already: nothing is written."""
         try:
             with self.database.transaction() as connection:
                 _INSERT_TRADE.execute(connection, _row_of_trade(trade))
                 if state is not None:
                     _upsert(connection, state)
-                if book is not None:
-                    _put_book(connection, book)
+                _put_book(connection, book)
         except IntegrityError:
             if not self._is_known(trade):
                 raise

@@ -111,6 +111,7 @@ inbox = Table(
     Column("kind", Text, nullable=False),
     Column("answer", Text, nullable=False),
     Column("received_at", ShanghaiTime, nullable=False),
+    Index("inbox_by_time", "received_at"),
 )
 
 outbox = Table(
@@ -120,6 +121,7 @@ outbox = Table(
     Column("stream", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("written_at", ShanghaiTime, nullable=False),
     Column("expires_at", ShanghaiTime),
     Column("published", Boolean, nullable=False),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from datetime import datetime as Time
@@ -16,6 +16,7 @@ from arbig.domain.messages import (
     CommandType,
     Detail,
     Exchange,
+    Offset,
     OrderRequest,
     child_request_id,
 )
@@ -115,17 +116,14 @@ class Judge:
         return Refusal(f"{symbol}: not listed on {day}; the main contract is {main}")
 
     def _view(self, instrument: Instrument, now: Time) -> RiskView:
-        seconds = self.clock.monotonic()
-        while self._sent and seconds - self._sent[0].at >= MEMORY_SECONDS:
-            self._sent.popleft()
         return RiskView(
             instrument=instrument,
-            now=seconds,
+            now=self.clock.monotonic(),
             phase=self._sessions_of(instrument).phase_at(now),
             tick=self.quotes.tick(instrument.symbol),
             holding=self.positions.holding(instrument, self.orders.working(instrument.symbol)),
             working_orders=self.orders.active_count,
-            sent=self._sent,
+            sent=self.recent(),
         )
 
     def _sessions_of(self, instrument: Instrument) -> Sessions:
@@ -134,9 +132,25 @@ class Judge:
             sessions = self._sessions[instrument.night_close] = Sessions(instrument.night_close, self.calendar)
         return sessions
 
+    def recent(self) -> Sequence[Sent]:
+        """Opening orders of the last minute."""
+        seconds = self.clock.monotonic()
+        while self._sent and seconds - self._sent[0].at >= MEMORY_SECONDS:
+            self._sent.popleft()
+        return self._sent
+
     def sent(self, request: OrderRequest) -> None:
-        """Counted by the rate rules from now on."""
-        self._sent.append(Sent.of(request, self.clock.monotonic()))
+        """Counted by the rate rules from now on: they limit what opens."""
+        if request.offset is Offset.OPEN:
+            self._sent.append(Sent.of(request, self.clock.monotonic()))
+
+    def remember(self, sent: Iterable[tuple[Time, OrderState]]) -> None:
+        """Orders that a former life sent a moment ago."""
+        now, seconds = self.clock.now(), self.clock.monotonic()
+        for when, order in sent:
+            if order.offset is Offset.OPEN:
+                at = seconds - (now - when).total_seconds()
+                self._sent.append(Sent(at, order.symbol, order.direction, order.offset, order.price, order.volume))
 
     def session_time(self, request: OrderRequest) -> Time:
         return self.quotes.now(request.symbol) or request.timestamp

@@ -74,6 +74,10 @@ class OrderManager:
         """Orders of a contract whose trades may still come."""
         return [state for state in self._working.values() if state.symbol == symbol]
 
+    def missing(self) -> set[str]:
+        """Orders whose report has announced fills that have not come as trades yet."""
+        return {key for key, state in self._working.items() if state.missing}
+
     def is_counted(self, trade: TradeData) -> bool:
         return trade.key in self._counted
 
@@ -113,7 +117,7 @@ class OrderManager:
             if merged.illegal:
                 self._object(trade, known)
         book = self.positions.booked(trade)
-        new = self.store.save_trade(trade, state, None if book is None else asdict(book))
+        new = self.store.save_trade(trade, state, asdict(book))
         if not new:
             return False
         self._counted.add(trade.key)
@@ -121,8 +125,7 @@ class OrderManager:
             self._park(trade)
         else:
             self._adopt(state)
-        if book is not None:
-            self.positions.adopt(book)
+        self.positions.adopt(book)
         if trade.trading_day == self.trading_day:
             self.trades_today += 1
         return True

@@ -67,9 +67,13 @@ class OrderSubscriber:
         crash_point("tr.after_read")
         request = decode(OrderRequest, entry.payload)
         decision = self._decide(request)
-        if await self._write(request, decision):
+        try:
+            is_new = self._store.decide(*decision)
+        except StoreError as error:
+            decision, is_new = await self._unwritable(request, decision, error), True
+        if is_new:
             crash_point("tr.after_commit")
-            self._orders.decided(decision.states)
+            self._adopt(request, decision)
             await self._outbox.publish(decision.outgoing)
             crash_point("tr.after_publish")
         else:
@@ -110,22 +114,19 @@ class OrderSubscriber:
         outgoing = tuple(self._outgoing(CMD.name, command.request_id, encode(command)) for command in commands)
         return Decision(self._received(request, ACCEPTED), (), outgoing)
 
-    async def _write(self, request: OrderRequest, decision: Decision) -> bool:
-        """False when the request was answered before. An order that cannot be written is refused: at once, aloud, and
-        for good as soon as the database can be written again. Until then its entry is not acknowledged."""
-        try:
-            new = self._store.decide(*decision)
-        except StoreError as error:
-            if request.cmd_type is not CommandType.CANCEL_ORDER:
-                decision = self._refuse(request, Refusal(f"{request.symbol}: orders cannot be written down: {error}"))
-                await self._say(decision.states[0])
-            await self._durably(lambda: self._store.decide(*decision))
-            self._orders.decided(decision.states)
-            await self._outbox.publish(decision.outgoing)
-            return False
-        if new and decision.states and decision.received.answer == ACCEPTED:
+    async def _unwritable(self, request: OrderRequest, decision: Decision, error: StoreError) -> Decision:
+        """An order that cannot be written is refused: at once, aloud, and for good as soon as the database can be
+        written again. Until then its entry is not acknowledged. A cancel only waits."""
+        if request.cmd_type is not CommandType.CANCEL_ORDER:
+            decision = self._refuse(request, Refusal(f"{request.symbol}: orders cannot be written down: {error}"))
+            await self._say(decision.states[0])
+        await self._durably(lambda: self._store.decide(*decision))
+        return decision
+
+    def _adopt(self, request: OrderRequest, decision: Decision) -> None:
+        self._orders.decided(decision.states)
+        if any(state.is_active for state in decision.states):
             self._judge.sent(request)
-        return new
 
     def _answer(self, request_id: str) -> None:
         future = self._awaited.get(request_id)
@@ -144,5 +145,6 @@ class OrderSubscriber:
             stream=stream,
             request_id=request_id,
             payload=payload,
+            written_at=self._judge.clock.now(),
             expires_at=expires_at,
         )

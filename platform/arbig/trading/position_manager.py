@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from datetime import date
 from datetime import datetime as Time
 
 from arbig.bus.port import entry_key
@@ -75,13 +76,12 @@ class PositionManager:
     def load(self, books: Iterable[Book]) -> None:
         self.books = {(book.strategy_name, book.symbol, book.exchange): book for book in books}
 
-    def booked(self, trade: TradeData) -> Book | None:
-        """The book after a fill, None when no strategy owns it."""
-        if not trade.strategy_name:
-            return None
-        book = self.books.get((trade.strategy_name, trade.symbol, trade.exchange)) or Book(
+    def booked(self, trade: TradeData) -> Book:
+        """Its book after a fill; another terminal's fill goes to the unassigned one."""
+        owner = trade.strategy_name or UNASSIGNED
+        book = self.books.get((owner, trade.symbol, trade.exchange)) or Book(
             account_id=self.account_id,
-            strategy_name=trade.strategy_name,
+            strategy_name=owner,
             symbol=trade.symbol,
             exchange=trade.exchange,
             updated_at=trade.datetime,
@@ -91,14 +91,16 @@ class PositionManager:
     def adopt(self, book: Book) -> None:
         self.books[book.strategy_name, book.symbol, book.exchange] = book
 
-    def unassigned(self, when: Time) -> Sequence[Book]:
+    def owned(self) -> list[Book]:
+        """The books of strategies (and of people who trade by hand)."""
+        return [book for book in self.books.values() if book.strategy_name != UNASSIGNED]
+
+    def unassigned(self, when: Time) -> list[Book]:
         """Account minus strategies, contract by contract, where there is a difference."""
+        owned = self.owned()
         exchanges = {side.symbol: side.exchange for side in self._sides.values()}
-        exchanges |= {book.symbol: book.exchange for book in self.books.values()}
-        rest = {
-            symbol: self.net(symbol) - sum(book.volume for book in self.books.values() if book.symbol == symbol)
-            for symbol in exchanges
-        }
+        exchanges |= {book.symbol: book.exchange for book in owned}
+        rest = {symbol: self.net(symbol) - _net(owned, symbol) for symbol in exchanges}
         return [
             Book(
                 account_id=self.account_id,
@@ -107,12 +109,30 @@ class PositionManager:
                 exchange=exchanges[symbol],
                 volume=volume,
                 price=self._price(symbol, volume),
+                cash=-volume * self._price(symbol, volume),
                 updated_at=when,
             )
             for symbol, volume in rest.items()
             if volume
         ]
 
+    def unexplained(self) -> dict[str, int]:
+        """Net lots the account holds beyond all trades we have ever seen. Constant, unless something is wrong."""
+        symbols = {symbol for symbol, _ in self._sides} | {book.symbol for book in self.books.values()}
+        rest = {symbol: self.net(symbol) - _net(self.books.values(), symbol) for symbol in symbols}
+        return {symbol: volume for symbol, volume in rest.items() if volume}
+
     def _price(self, symbol: str, volume: int) -> float:
         side = self._sides.get((symbol, Direction.LONG if volume > 0 else Direction.SHORT))
         return side.price if side is not None else 0.0
+
+
+def _net(books: Iterable[Book], symbol: str) -> int:
+    return sum(book.volume for book in books if book.symbol == symbol)
+
+
+def closing(held: Iterable[PositionData], said: Iterable[PositionData], trading_day: date) -> list[PositionData]:
+    """What was held when a day closed: the last snapshot of that day for each side, else what is held anyway."""
+    sides = {(position.symbol, position.direction): position for position in held}
+    sides |= {(each.symbol, each.direction): each for each in said if each.trading_day == trading_day}
+    return [position for position in sides.values() if position.volume]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import date, timedelta
 from datetime import datetime as Time
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,7 @@ class Reconciler:
         clock: Clock,
         durably: Durably,
         account_id: str,
+        alarm: Callable[[str], Awaitable[None]],
     ) -> None:
         self._ask = ask
         self._orders = orders
@@ -59,8 +60,12 @@ class Reconciler:
         self._clock = clock
         self._durably = durably
         self._account_id = account_id
+        self._alarm = alarm
+        self._explained: dict[str, int] | None = None
+        self._suspected: dict[str, int] | None = None
         self.as_of: dict[str, str] = {}
         self.account: dict[str, Any] = {}
+        self._account_before: dict[str, Any] = {}
 
     async def resync(self) -> None:
         """Raises CallError when the Gateway does not answer: then nothing is settled."""
@@ -76,9 +81,34 @@ class Reconciler:
             self.seen(answer.get("as_of", {}))
         await self._settle(began, known)
         await self._outbox.flush()
+        await self._check()
 
     async def refresh_account(self) -> None:
-        self.account = dict((await self._ask("/account"))["account"])
+        account = dict((await self._ask("/account"))["account"])
+        if self.account and self.account["trading_day"] != account["trading_day"]:
+            self._account_before = self.account
+        self.account = account
+
+    def account_of(self, trading_day: date) -> dict[str, Any] | None:
+        """The account at the close of a day. Once the counter has settled, the next day begins with its balance."""
+        if self.account.get("trading_day") == trading_day.isoformat():
+            return self.account
+        if self._account_before.get("trading_day") == trading_day.isoformat():
+            return self._account_before | {"balance": self.account["pre_balance"]}
+        return None
+
+    async def _check(self) -> None:
+        """Positions that no trade explains may be there from before; that they change, twice seen, is an alarm."""
+        found = self._positions.unexplained()
+        if self._explained is None or found == self._explained:
+            self._explained, self._suspected = found, None
+        elif found == self._suspected:
+            symbols = sorted(found.keys() | self._explained.keys())
+            lines = [f"{name} {self._explained.get(name, 0):+d} -> {found.get(name, 0):+d}" for name in symbols]
+            self._explained, self._suspected = found, None
+            await self._alarm(f"the account holds lots that no trade explains (net, before -> now): {', '.join(lines)}")
+        else:
+            self._suspected = found
 
     def seen(self, ids: Mapping[str, str]) -> None:
         """The last entry of each stream that our own answers include."""
@@ -146,7 +176,11 @@ class Reconciler:
             run_id=state.run_id,
         )
         message = Outgoing(
-            id=self._store.next_outgoing(), stream=ORDER_STATUS.name, request_id=state.request_id, payload=encode(said)
+            id=self._store.next_outgoing(),
+            stream=ORDER_STATUS.name,
+            request_id=state.request_id,
+            payload=encode(said),
+            written_at=self._clock.now(),
         )
         await self._durably(partial(self._orders.on_order, said, [message]))
         await self._outbox.publish([message])

@@ -160,8 +160,7 @@ def _state(trading: TradingService) -> dict[str, object]:
 
 
 def _books(trading: TradingService) -> list[Book]:
-    held = [book for book in trading.positions.books.values() if book.volume or book.cash]
-    return [*held, *trading.positions.unassigned(trading.clock.now())]
+    return [*trading.positions.owned(), *trading.positions.unassigned(trading.clock.now())]
 
 
 def _shown(book: Book, trading: TradingService) -> dict[str, object]:

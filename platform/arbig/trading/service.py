@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, ClassVar, cast
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from arbig.domain.messages import (
     CommandType,
     EventData,
     EventType,
+    MessageError,
     OrderData,
     OrderRequest,
     PositionData,
@@ -38,11 +40,11 @@ from arbig.store.database import Database, StoreError
 from arbig.store.orders import OrderStore, Received
 from arbig.store.snapshots import SnapshotStore
 from arbig.trading import routes
-from arbig.trading.judge import Judge
+from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.order_manager import OrderManager, completed
 from arbig.trading.order_subscriber import OrderSubscriber
 from arbig.trading.outbox import Outbox
-from arbig.trading.position_manager import PositionManager
+from arbig.trading.position_manager import PositionManager, closing
 from arbig.trading.quotes import PATTERNS, Quotes
 from arbig.trading.reconciler import Reconciler
 from arbig.trading.risk_file import load_rules
@@ -54,6 +56,8 @@ BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 RESYNC_SECONDS = 30.0
 ACCOUNT_SECONDS = 2.0
 RETRY_WRITE_SECONDS = 0.5
+MEMORY = timedelta(seconds=MEMORY_SECONDS)
+KEEP = timedelta(days=2)
 SWEEP_SECONDS = 60.0
 
 
@@ -74,6 +78,7 @@ class TradingService(Service):
             EventType.TRADING_DAY: self._on_trading_day,
             EventType.SETTLED: self._on_settled,
         }
+        self._losses = 0
         self._is_listening = asyncio.Event()
         self._must_resync = asyncio.Event()
         self._stale = asyncio.Event()
@@ -86,6 +91,7 @@ class TradingService(Service):
         await self._is_listening.wait()
         await self._until_answered(self._read_clock)
         self.orders.load(self.quotes.trading_day)
+        self.judge.remember(self.store.sent_since(self.clock.now() - MEMORY))
         self.outbox.load(self.store.unpublished())
         await self._until_answered(self._reconcile)
         self.spawn(self._consume(), "streams")
@@ -121,6 +127,7 @@ class TradingService(Service):
             self.clock,
             self.durably,
             self.account_id,
+            self._alarm,
         )
 
     async def stop(self) -> None:
@@ -183,14 +190,21 @@ class TradingService(Service):
         self._set_state(is_connected=bool(clock["connected"]))
 
     async def _reconcile(self) -> None:
-        """Afterwards we know where we stand; while the exchange is away, we cannot."""
+        """Afterwards we know where we stand; while the exchange is away, we cannot: its return is an event."""
         await self._read_clock()
+        if not self.state.is_connected:
+            return
         if self.quotes.trading_day != self.orders.trading_day:
             self.orders.load(self.quotes.trading_day)
+        lost_before = self._losses
         await self.reconciler.resync()
-        if self.state.is_connected and not self.state.is_reconciled:
+        if self._losses == lost_before and not self.state.is_reconciled:
             self._set_state(is_reconciled=True)
-            await self._tell(EventType.RECONCILED, "orders, trades and positions agree with the exchange's answers")
+            try:
+                await self._tell(EventType.RECONCILED, "orders, trades and positions agree with the exchange's answers")
+            except BusError:
+                self._set_state(is_reconciled=False)  # nobody has heard it: it is said again
+                raise
 
     async def _reconcile_for_ever(self) -> None:
         while True:
@@ -203,7 +217,8 @@ class TradingService(Service):
             await self._until_answered(self._reconcile)
 
     async def _follow_account(self) -> None:
-        """The counter's account: every few seconds, and soon after a fill."""
+        """The counter's account: every few seconds, and soon after a fill. And fills that do not come are asked for."""
+        missing: set[str] = set()
         while True:
             try:
                 async with asyncio.timeout(ACCOUNT_SECONDS):
@@ -211,10 +226,11 @@ class TradingService(Service):
             except TimeoutError:
                 pass
             self._stale.clear()
-            try:
+            if missing & self.orders.missing():
+                self._must_resync.set()
+            missing = self.orders.missing()
+            with suppress(CallError):  # the Gateway is away, and its return is an event
                 await self.reconciler.refresh_account()
-            except CallError:
-                continue
 
     async def _sweep_for_ever(self) -> None:
         """Streams are trimmed here, for the whole house."""
@@ -223,11 +239,11 @@ class TradingService(Service):
             await self.clock.sleep(SWEEP_SECONDS)
             try:
                 sweep = await janitor.sweep()
+                for alarm in set(sweep.alarms) - told:
+                    await self._alarm(alarm)
             except BusError as error:
                 log.warning("streams are not trimmed now: %s", error)
                 continue
-            for alarm in set(sweep.alarms) - told:
-                log.error("%s", alarm)
             told = set(sweep.alarms)
             self.alarms = sweep.alarms
 
@@ -246,9 +262,12 @@ class TradingService(Service):
         self.snapshots.set_state(wanted, reason, when)
         self.state = self.state.set(wanted, reason, when)
         await self._tell(EventType.TRADING_STATE, reason, state=wanted)
-        if wanted is State.HALTED:
-            for order in self.orders.active():
-                await self.bus.append([(ORDER.name, encode(self.cancel_request(order)))])
+        if wanted is State.HALTED and (working := self.orders.active()):
+            await self.bus.append([(ORDER.name, encode(self.cancel_request(order))) for order in working])
+
+    async def _alarm(self, message: str) -> None:
+        log.error("%s", message)
+        await self._tell(EventType.ALARM, message)
 
     async def _tell(self, event: EventType, message: str, state: str | None = None) -> None:
         said = EventData(
@@ -308,6 +327,7 @@ class TradingService(Service):
 
     async def _on_disconnected(self, event: EventData) -> None:
         log.warning("the exchange is disconnected: %s", event.message)
+        self._losses += 1
         self._set_state(is_connected=False, is_reconciled=False)
 
     async def _on_connected(self, event: EventData) -> None:
@@ -321,12 +341,27 @@ class TradingService(Service):
             self._must_resync.set()
 
     async def _on_settled(self, event: EventData) -> None:
+        """The day's closing picture. The streams may be ahead of us or behind: what was said of that day counts."""
         day = event.trading_day or self.orders.trading_day
         if day is None:
             return
-        positions, account, now = self.positions.positions(), self.reconciler.account or None, self.clock.now()
+        with suppress(CallError):
+            await self.reconciler.refresh_account()
+        positions = closing(self.positions.positions(), await self._said_positions(), day)
+        account, now = self.reconciler.account_of(day), self.clock.now()
         await self.durably(lambda: self.snapshots.settle(day, positions, account, now))
+        await self.durably(lambda: self.store.prune(now - KEEP))
         self._must_resync.set()
+
+    async def _said_positions(self) -> list[PositionData]:
+        found: list[PositionData] = []
+        after = "0-0"
+        while page := await self.bus.read(POSITION.name, after):
+            after = page[-1].id
+            for entry in page:
+                with suppress(MessageError):  # its reader sends it to the dead letters
+                    found.append(decode(PositionData, entry.payload))
+        return found
 
     # ---- a person's orders ----------------------------------------------------------------------------------------
 

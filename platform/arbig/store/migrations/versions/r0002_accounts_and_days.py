@@ -91,12 +91,14 @@ def _add_books() -> None:
         sa.Column("answer", sa.Text, nullable=False),
         sa.Column("received_at", sa.DateTime, nullable=False),
     )
+    op.create_index("inbox_by_time", "inbox", ["received_at"])
     op.create_table(
         "outbox",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("stream", sa.Text, nullable=False),
         sa.Column("request_id", sa.Text, nullable=False),
         sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("written_at", sa.DateTime, nullable=False),
         sa.Column("expires_at", sa.DateTime),
         sa.Column("published", sa.Boolean, nullable=False),
     )
