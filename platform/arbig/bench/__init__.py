@@ -1,0 +1,61 @@
+"""Bench: how fast the house is, measured with its own processes. Prints tables, writes JSON under data/bench/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Measure the house: latency, throughput, startup.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Only one JSON object, as the last line.")]
+Data = Annotated[Path | None, typer.Option(help="Where bench/ is written; the house's data folder when left out.")]
+
+
+@app.command()
+def latency(
+    as_json: Json = False,
+    data: Data = None,
+    ticks: Annotated[int, typer.Option(help="Ticks in all; every tenth one orders.")] = 5000,
+    per_second: Annotated[int, typer.Option(help="Ticks a second.")] = 250,
+) -> None:
+    """From a tick handed to the Gateway to its order handed to the exchange, beside a bare relay on the same Redis."""
+    from arbig.bench.latency import run
+
+    _measure("latency", as_json, data, lambda folder: run(folder, ticks, per_second))
+
+
+@app.command()
+def throughput(
+    as_json: Json = False,
+    data: Data = None,
+    seconds: Annotated[float, typer.Option(help="How long ticks are sent.")] = 30.0,
+    per_second: Annotated[int, typer.Option(help="Ticks a second; 0: as fast as they go.")] = 0,
+) -> None:
+    """Ticks of 50 symbols through Gateway, Redis and Market; every bar checked against one computed offline."""
+    from arbig.bench.throughput import run
+
+    _measure("throughput", as_json, data, lambda folder: run(folder, seconds, per_second))
+
+
+@app.command()
+def startup(as_json: Json = False, data: Data = None) -> None:
+    """From `up` to trading ready, and to console and JupyterLab ready."""
+    from arbig.bench.startup import run
+
+    _measure("startup", as_json, data, lambda folder: run(folder))
+
+
+def _measure(name: str, as_json: bool, data: Path | None, measure: Callable[[Path], dict[str, Any]]) -> None:
+    from arbig.bench.house import BenchFailed
+    from arbig.bench.report import report
+    from arbig.runtime.settings import SettingsError, folder, load_settings
+
+    try:
+        place = folder(load_settings(data=data).data / "bench")
+        report(name, measure(place), place, table=not as_json)
+    except (BenchFailed, SettingsError) as error:
+        typer.echo(f"arbig bench {name}: {error}", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,42 @@
+"""Report: a bench's result as a table, as a file under data/bench/, and as one JSON object in the last line."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import typer
+
+AIMS: Mapping[str, Mapping[str, str]] = {
+    "latency": {"ratio_p50": "at most 2", "ratio_p99": "at most 3"},
+    "throughput": {"ticks_per_s": "at least 30000", "lost": "0", "bars_equal": "true"},
+    "startup": {"trading_s": "at most 8", "all_s": "at most 15"},
+}
+
+
+def report(name: str, result: Mapping[str, Any], folder: Path, table: bool) -> None:
+    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
+    (folder / f"{name}.json").write_text(json.dumps({**result, **machine}, indent=1) + "\n")
+    if table:
+        _print(name, result)
+    typer.echo(json.dumps(result))
+
+
+def _print(name: str, result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(name, "measured", "aim", box=None, header_style="bold")
+    for key, value in result.items():
+        shown.add_row(key, json.dumps(value), AIMS[name].get(key, ""))
+    Console().print(shown)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The smallest measured value that `share` of all do not exceed."""
+    return sorted(values)[max(0, ceil(len(values) * share) - 1)]
