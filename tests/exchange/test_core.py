@@ -1,4 +1,4 @@
-"""The counter and the exchange behind it: what they take, what they refuse and how, and what a day does to a position."""
+"""The counter and the exchange behind it: what they take, what they refuse, what a day does to a position."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ from arbig.runtime.clock import Clock, WallClock
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import Settings, SettingsError, load_settings
 from arbig.runtime.simulation import SimulationConfig, load_simulation
-from arbig.store.database import StoreError
+from arbig.store.sqlite import StoreError
 
 EXIT_CONFIG = 78
 PULSE = 0.02

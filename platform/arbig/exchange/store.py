@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from arbig.domain.counter import OrderReport, Report, TradeReport
 from arbig.exchange.core import Order, Truth
-from arbig.store.database import PRAGMAS, StoreError, explained
+from arbig.store.sqlite import SqliteFile, StoreError
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -40,12 +36,11 @@ class ExchangeStore:
     """One writer; every commit is on disk when it returns."""
 
     def __init__(self, path: Path, identity: str) -> None:
-        self.path = path
-        self._lock = _locked(path)
-        self._db = _opened(path)
+        self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "exchange")
+        self._db = self._file.connection
         found = self._db.execute("SELECT identity FROM truth").fetchone()
         if found is None:
-            with self._transaction():
+            with self._file.transaction():
                 self._db.execute("INSERT INTO truth VALUES (1, ?, NULL, NULL)", (identity,))
         elif found[0] != identity:
             raise StoreError(
@@ -64,7 +59,7 @@ class ExchangeStore:
         return state, datetime.fromisoformat(told), [_order.decode(record) for (record,) in found]
 
     def commit(self, truth: Truth, told: datetime, orders: Sequence[Order], reports: Sequence[Report]) -> None:
-        with self._transaction():
+        with self._file.transaction():
             self._db.execute("UPDATE truth SET truth = ?, told = ?", (_encode(truth), told.isoformat()))
             self._db.executemany(
                 "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -94,45 +89,4 @@ class ExchangeStore:
         return tuple(_report.decode(report) for (report,) in found.fetchall())
 
     def close(self) -> None:
-        self._db.close()
-        self._lock.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise explained(self.path, error) from error
-
-
-def _locked(path: Path) -> IO[bytes]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(path.with_suffix(".lock"), "ab")  # noqa: SIM115 - held as long as the store
-    except OSError as error:
-        raise StoreError(f"{path.parent}: {error.strerror}: make it a folder we may write to") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise StoreError(f"{path} is in use by another exchange: stop the other copy") from error
-    return handle
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, isolation_level=None, cached_statements=64)
-        for pragma in PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found not in (0, SCHEMA_VERSION):
-            raise StoreError(f"{path} has schema {found}, this build knows {SCHEMA_VERSION}: update arbig")
-        if found == 0:
-            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    except sqlite3.Error as error:
-        raise explained(path, error) from error
-    return connection
+        self._file.close()

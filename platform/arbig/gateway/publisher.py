@@ -9,18 +9,24 @@ from datetime import date, datetime
 import structlog
 
 from arbig.bus.port import Bus, BusError
-from arbig.bus.topics import GATEWAY, HEARTBEAT, TICK
+from arbig.bus.topics import EVENT, GATEWAY, HEARTBEAT, ORDER_STATUS, POSITION, TICK, TRADE
 from arbig.domain.counter import ClockMark, DayMark, TickBatch
 from arbig.domain.messages import Heartbeat, encode
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
-from arbig.store.journal import Journal
+from arbig.store.journal import Journal, Kind
 
 log = structlog.get_logger()
 BEAT = 0.25
 """Wall seconds between two heartbeats with the session clock, at most."""
 AT_ONCE = 500
 MOST_WAITING = 200_000
+STREAMS = {
+    Kind.ORDER: ORDER_STATUS.name,
+    Kind.TRADE: TRADE.name,
+    Kind.POSITION: POSITION.name,
+    Kind.EVENT: EVENT.name,
+}
 BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -127,7 +133,7 @@ class EventPublisher:
             self._events_due.clear()
             try:
                 while events := self._journal.unpublished(AT_ONCE):
-                    entry_ids = await self._bus.append([(event.stream, event.payload) for event in events])
+                    entry_ids = await self._bus.append([(STREAMS[event.kind], event.payload) for event in events])
                     crash_point("gw.after_publish")
                     self._journal.published(events, entry_ids)
                     failures = 0
@@ -150,4 +156,4 @@ class EventPublisher:
             while self._journal.first_unpublished() <= last_event:
                 self._events_due.set()
                 await self._drained.wait()
-        return self._journal.as_of(last_event)
+        return {STREAMS[kind]: entry_id for kind, entry_id in self._journal.as_of(last_event).items()}

@@ -42,8 +42,8 @@ from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings, SettingsError
 from arbig.runtime.simulation import SimulationConfig, load_simulation
-from arbig.store.database import StoreError
 from arbig.store.journal import Journal
+from arbig.store.sqlite import StoreError
 
 log = structlog.get_logger()
 UNKNOWN_AFTER = 1.0

@@ -8,21 +8,16 @@ crash between the commit and the bus loses nothing. Orders the journal does not 
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from arbig.bus.topics import EVENT, ORDER_STATUS, POSITION, TRADE
 from arbig.domain.counter import CancelRejected, InsertRejected, OrderReport, Report, TradeReport
 from arbig.domain.messages import (
     CommandData,
@@ -36,8 +31,8 @@ from arbig.domain.messages import (
     decode,
     encode,
 )
-from arbig.domain.orders import OrderState, Stage, merge
-from arbig.store.database import PRAGMAS, StoreError, explained
+from arbig.domain.orders import OrderState, merge
+from arbig.store.sqlite import SqliteFile
 
 SCHEMA_VERSION = 1
 KEPT = timedelta(days=10)
@@ -71,14 +66,23 @@ CREATE TABLE positions (
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id TEXT NOT NULL UNIQUE,
-    stream TEXT NOT NULL,
+    kind TEXT NOT NULL,
     trading_day TEXT,
     payload BLOB NOT NULL,
     entry_id TEXT
 );
-CREATE INDEX events_of_stream ON events (stream, id);
+CREATE INDEX events_of_kind ON events (kind, id);
 CREATE INDEX events_unpublished ON events (id) WHERE entry_id IS NULL;
 """
+
+
+class Kind(StrEnum):
+    """What an event says; each kind has its own stream."""
+
+    ORDER = "order"
+    TRADE = "trade"
+    POSITION = "position"
+    EVENT = "event"
 
 
 class Sending(StrEnum):
@@ -107,7 +111,7 @@ class Row(NamedTuple):
 
 class Unpublished(NamedTuple):
     id: int
-    stream: str
+    kind: Kind
     payload: bytes
 
 
@@ -143,11 +147,10 @@ class Journal:
     """Opened by one process at a time. Nothing here awaits: each call is one short transaction."""
 
     def __init__(self, path: Path, account_id: str) -> None:
-        self.path = path
         self.account_id = account_id
-        self._lock = _locked(path)
-        self._db = _connected(path)
-        with self._transaction():
+        self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "Gateway")
+        self._db = self._file.connection
+        with self._file.transaction():
             self._next_ref = self._meta("next_order_ref", 1)
 
     # ---- commands ----
@@ -157,7 +160,7 @@ class Journal:
         known = self._by("request_id", command.request_id)
         if known is not None:
             return Admission(known, False, self._told(known))
-        with self._transaction():
+        with self._file.transaction():
             cancelled = self._is_cancelled(command.request_id)
             row = self._insert(command, Sending.SENDING)
             if cancelled:
@@ -170,7 +173,7 @@ class Journal:
         known = self._by("request_id", command.request_id)
         if known is not None:
             return Admission(known, False, self._told(known))
-        with self._transaction():
+        with self._file.transaction():
             row = self._insert(command, Sending.NOT_SENT)
             self._withhold(row, detail, reason, when)
         return Admission(row, True)
@@ -179,12 +182,12 @@ class Journal:
         """The wish certainly did not go out."""
         row = self._by("order_id", order_id)
         if row is not None and row.sending is Sending.SENDING:
-            with self._transaction():
+            with self._file.transaction():
                 self._withhold(row, Detail.NOT_SENT, reason, when)
 
     def unknown(self, order_ids: Iterable[str], when: datetime) -> None:
         """Sent, and no word of it: said aloud."""
-        with self._transaction():
+        with self._file.transaction():
             for order_id in order_ids:
                 row = self._by("order_id", order_id)
                 if row is not None and row.sending is Sending.SENDING:
@@ -195,7 +198,7 @@ class Journal:
 
     def cancel(self, command: CommandData) -> CancelTarget | None:
         """A CANCEL_ORDER: remembered; returned is what to cancel now, None when there is nothing (yet, or any more)."""
-        with self._transaction():
+        with self._file.transaction():
             seen = self._db.execute(
                 "INSERT OR IGNORE INTO cancels VALUES (?, ?, ?)",
                 (command.request_id, command.order_request_id, command.order_id),
@@ -217,7 +220,7 @@ class Journal:
         """What the counter said, each event once, in one transaction. Returned: orders thought never sent that the
         counter has after all; they are adopted and to be cancelled."""
         late: list[CancelTarget] = []
-        with self._transaction():
+        with self._file.transaction():
             for report in reports:
                 target = self._record(report)
                 if target is not None:
@@ -233,7 +236,7 @@ class Journal:
         """The counter's own list, asked for after its replay ended: what it has is adopted, what was being sent and
         is not in it never arrived. Trades whose order nobody knows are somebody else's."""
         late = self.record([*orders, *trades])
-        with self._transaction():
+        with self._file.transaction():
             for row in self._select("sending = 'SENDING' AND active = 1"):
                 self._withhold(row, Detail.NOT_SENT, "the counter does not have it: it never arrived", when)
             for (report,) in self._db.execute("SELECT report FROM parked ORDER BY trade_id").fetchall():
@@ -243,14 +246,14 @@ class Journal:
 
     def positions(self, positions: Iterable[PositionData]) -> None:
         """Sides of contracts as they are now: those that differ from what was last said are said."""
-        with self._transaction():
+        with self._file.transaction():
             for position in positions:
                 self._show(position)
 
     def snapshot(self, positions: Sequence[PositionData], when: datetime, trading_day: date) -> None:
         """All there is: what was held and is not in it any more is said to be gone."""
         held = {(position.symbol, position.direction) for position in positions}
-        with self._transaction():
+        with self._file.transaction():
             for position in positions:
                 self._show(position)
             for (payload,) in self._db.execute("SELECT payload FROM positions").fetchall():
@@ -265,7 +268,7 @@ class Journal:
         self, event: EventType, when: datetime, trading_day: date | None, message: str = "", state: str | None = None
     ) -> None:
         """Something about the connection or the day, for `stream:event`."""
-        with self._transaction():
+        with self._file.transaction():
             event_id = f"E:gateway:{self.account_id}:{self._next_number('event_number')}"
             told = EventData(
                 event=event,
@@ -277,7 +280,7 @@ class Journal:
                 trading_day=trading_day,
                 event_id=event_id,
             )
-            self._emit(event_id, EVENT.name, trading_day, encode(told))
+            self._emit(event_id, Kind.EVENT, trading_day, encode(told))
 
     # ---- what the Gateway asks ----
 
@@ -289,7 +292,7 @@ class Journal:
     def reserve_refs(self, highest: int) -> None:
         """The counter has seen references up to this one: ours go on above it."""
         if highest >= self._next_ref:
-            with self._transaction():
+            with self._file.transaction():
                 self._next_ref = highest + 1
                 self._set_meta("next_order_ref", self._next_ref)
 
@@ -298,9 +301,9 @@ class Journal:
 
     def unpublished(self, limit: int) -> list[Unpublished]:
         found = self._db.execute(
-            "SELECT id, stream, payload FROM events WHERE entry_id IS NULL ORDER BY id LIMIT ?", (limit,)
+            "SELECT id, kind, payload FROM events WHERE entry_id IS NULL ORDER BY id LIMIT ?", (limit,)
         )
-        return [Unpublished(*row) for row in found]
+        return [Unpublished(number, Kind(kind), payload) for number, kind, payload in found]
 
     def first_unpublished(self) -> float:
         """Id of the oldest event that is not on its stream yet; infinite when all are."""
@@ -308,15 +311,15 @@ class Journal:
         return float("inf") if found is None else found
 
     def published(self, events: Sequence[Unpublished], entry_ids: Sequence[str]) -> None:
-        with self._transaction():
+        with self._file.transaction():
             self._db.executemany(
                 "UPDATE events SET entry_id = ? WHERE id = ?",
                 [(entry_id, event.id) for event, entry_id in zip(events, entry_ids, strict=True)],
             )
 
-    def as_of(self, last_event: int) -> dict[str, str]:
-        """Per stream the entry id of the newest event up to `last_event`."""
-        return {stream: self._entry_id(stream, last_event) for stream in (ORDER_STATUS.name, TRADE.name, POSITION.name)}
+    def as_of(self, last_event: int) -> dict[Kind, str]:
+        """Per kind the stream entry of the newest event up to `last_event`."""
+        return {kind: self._entry_id(kind, last_event) for kind in (Kind.ORDER, Kind.TRADE, Kind.POSITION)}
 
     def orders(self, trading_day: date) -> list[OrderData]:
         """The orders of the trading day and every one that may still trade, with what is known of them."""
@@ -326,8 +329,8 @@ class Journal:
     def trades(self, trading_day: date) -> list[bytes]:
         """The day's trades as they were published."""
         found = self._db.execute(
-            "SELECT payload FROM events WHERE stream = ? AND trading_day = ? ORDER BY id",
-            (TRADE.name, trading_day.isoformat()),
+            "SELECT payload FROM events WHERE kind = ? AND trading_day = ? ORDER BY id",
+            (Kind.TRADE, trading_day.isoformat()),
         )
         return [payload for (payload,) in found]
 
@@ -337,16 +340,15 @@ class Journal:
 
     def forget(self, trading_day: date) -> None:
         """Published events of long ago are no longer needed to tell a replay; each stream's newest one stays."""
-        with self._transaction():
+        with self._file.transaction():
             self._db.execute(
                 "DELETE FROM events WHERE entry_id IS NOT NULL AND trading_day < ? "
-                "AND id NOT IN (SELECT max(id) FROM events GROUP BY stream)",
+                "AND id NOT IN (SELECT max(id) FROM events GROUP BY kind)",
                 ((trading_day - KEPT).isoformat(),),
             )
 
     def close(self) -> None:
-        self._db.close()
-        self._lock.close()
+        self._file.close()
 
     # ---- inside ----
 
@@ -430,7 +432,7 @@ class Journal:
             error_msg=report.error_msg,
             datetime=report.datetime,
         )
-        self._emit(event_id, ORDER_STATUS.name, report.trading_day, encode(told))
+        self._emit(event_id, Kind.ORDER, report.trading_day, encode(told))
 
     def _show(self, position: PositionData) -> None:
         shown = (
@@ -444,7 +446,7 @@ class Journal:
         event_id = f"P:{self.account_id}:{position.trading_day}:{position.symbol}:{position.direction}:{number}"
         payload = encode(replace(position, event_id=event_id, account_id=self.account_id))
         self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)", (*key, shown, payload))
-        self._emit(event_id, POSITION.name, position.trading_day, payload)
+        self._emit(event_id, Kind.POSITION, position.trading_day, payload)
 
     def _merge_order(self, row: Row, told: OrderData) -> None:
         """Fold it into the order's state and publish it, once."""
@@ -453,14 +455,14 @@ class Journal:
         told = replace(told, event_id=event_id)
         current = self._by("order_id", row.order_id) or row
         self._save(row.order_id, merge(current.state, told).state)
-        self._emit(event_id, ORDER_STATUS.name, told.trading_day, encode(told))
+        self._emit(event_id, Kind.ORDER, told.trading_day, encode(told))
 
     def _publish_trade(self, report: TradeReport, row: Row | None) -> None:
         trade = _trade_data(row, report, self.account_id)
         if row is not None:
             current = self._by("order_id", row.order_id) or row
             self._save(row.order_id, merge(current.state, trade).state)
-        self._emit(trade.event_id or trade.key, TRADE.name, trade.trading_day, encode(trade))
+        self._emit(trade.event_id or trade.key, Kind.TRADE, trade.trading_day, encode(trade))
 
     def _save(self, order_id: str, state: OrderState) -> None:
         self._db.execute(
@@ -554,17 +556,16 @@ class Journal:
         found = self._db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {where}", tuple(values))
         return [_row(values) for values in found]
 
-    def _emit(self, event_id: str, stream: str, day: date | None, payload: bytes) -> None:
+    def _emit(self, event_id: str, kind: Kind, day: date | None, payload: bytes) -> None:
         self._db.execute(
-            "INSERT OR IGNORE INTO events (event_id, stream, trading_day, payload) VALUES (?, ?, ?, ?)",
-            (event_id, stream, day.isoformat() if day else None, payload),
+            "INSERT OR IGNORE INTO events (event_id, kind, trading_day, payload) VALUES (?, ?, ?, ?)",
+            (event_id, kind, day.isoformat() if day else None, payload),
         )
 
-    def _entry_id(self, stream: str, last_event: int) -> str:
+    def _entry_id(self, kind: Kind, last_event: int) -> str:
         found = self._db.execute(
-            "SELECT entry_id FROM events WHERE stream = ? AND id <= ? AND entry_id IS NOT NULL "
-            "ORDER BY id DESC LIMIT 1",
-            (stream, last_event),
+            "SELECT entry_id FROM events WHERE kind = ? AND id <= ? AND entry_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+            (kind, last_event),
         ).fetchone()
         return str(found[0]) if found else "0-0"
 
@@ -579,24 +580,6 @@ class Journal:
 
     def _set_meta(self, key: str, value: int) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing, on disk when the block ends."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise explained(self.path, error) from error
-        except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
 
 
 def _row(values: Sequence[Any]) -> Row:
@@ -661,37 +644,3 @@ def _trade_data(row: Row | None, report: TradeReport, account_id: str) -> TradeD
         run_id=state.run_id if state else None,
     )
     return replace(trade, event_id=trade.key)
-
-
-def _locked(path: Path) -> IO[bytes]:
-    """One sender per account: a second Gateway on the same journal is refused."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(path.with_suffix(".lock"), "ab")  # noqa: SIM115 - held as long as the journal
-    except OSError as error:
-        raise StoreError(f"{path.parent}: {error.strerror}: make it a folder we may write to") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise StoreError(f"{path} is in use by another Gateway: stop the other copy") from error
-    os.set_inheritable(handle.fileno(), False)
-    return handle
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-        for pragma in PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found not in (0, SCHEMA_VERSION):
-            raise StoreError(f"{path} has schema {found}, this build knows {SCHEMA_VERSION}: update arbig")
-        if found == 0:
-            connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    except sqlite3.Error as error:
-        raise explained(path, error) from error
-    return connection
-
-
-__all__ = ["Admission", "CancelTarget", "Journal", "Row", "Sending", "Stage", "Unpublished", "memo_of"]
