@@ -235,7 +235,7 @@ def test_recorded_ticks_are_kept(house: Any, flow: Any, kit: Any) -> None:
             kit.event(EventType.SETTLED),
         )
         kept = (house.settings.data / "ticks" / "2025-10-15.jsonl").read_bytes()
-        assert encode(kit.tick("15 14:59:10", 900.0, 10)) in kept.splitlines()
+        assert kept.splitlines() == [encode(kit.tick("15 14:59:10", 900.0, 10))]
 
     flow(story)
 
@@ -401,3 +401,14 @@ def test_a_symbol_nobody_knows_in_the_configuration_is_one_clear_line(house: Any
     object.__setattr__(house.settings, "house", house.settings.house.model_copy(update={"symbols": ["ua2512"]}))
     with pytest.raises(SettingsError, match=r"config/arbig.yaml: symbols: ua2512: no product 'ua'.*did you mean"):
         asyncio.run(house.new_market().start())
+
+
+def test_the_first_question_about_a_symbol_fetches_its_history(house: Any, gateway: Any, flow: Any, kit: Any) -> None:
+    gateway.bars = kit.history(date(2025, 10, 14), symbol="ag2512")
+
+    async def story() -> None:
+        answers = await asyncio.gather(*(house.get("/bars/ag2512") for _ in range(3)))
+        assert [len(answer.json()["bars"]) for answer in answers] == [3, 3, 3]
+        assert [asked["symbol"] for asked in gateway.asked] == ["au2512", "ag2512"]
+
+    flow(story)

@@ -7,7 +7,7 @@ totals, so nothing is lost where a tick was. A minute once closed is never opene
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -194,13 +194,16 @@ class BarGenerator:
         self._paused = False
 
     def restore(self, events: Iterable[Event], after: BarData | None = None) -> list[BarData]:
-        """Begin where a former run ended: replay what it received. `after` is the last bar known to be stored; returns
-        the bars that should follow it. From the last event to the next one nobody listened."""
-        replayed = [bar for event in events for bar in self.replay(event)]
+        """Begin where a former run ended: replay what it received, then `take_over`."""
+        return self.take_over([bar for event in events for bar in self.replay(event)], after)
+
+    def take_over(self, replayed: Sequence[BarData], after: BarData | None) -> list[BarData]:
+        """The end of a replay that gave these bars. `after` is the last bar known to be stored; returns the bars that
+        should follow it. From the last event to the next one nobody listened."""
         self.pause()
         self.resume()
         if after is None:
-            return replayed
+            return list(replayed)
         missing = [bar for bar in replayed if bar.datetime > after.datetime]
         number = count((after.seq or 0) + 1)
         missing = [replace(bar, seq=next(number)) if bar.trading_day == after.trading_day else bar for bar in missing]

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 
-from arbig.domain.bars import BarGenerator, Event, Link
+from arbig.domain.bars import BarGenerator, Link
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import BarData, Heartbeat, TickData
 from arbig.domain.sessions import CalendarError
@@ -192,28 +192,28 @@ class BarBuilder:
     def _replay(self, day: date) -> list[BarData]:
         """One day of the journal: the generators are made where they were made then, and see what they saw then."""
         self.trading_day = day
-        events: dict[str, list[Event]] = {}
+        bars: dict[str, list[BarData]] = {}
         for event in self._journal.read(day):
             if isinstance(event, tuple):
-                self._replay_begin(*event, events)
+                self._replay_begin(*event, bars)
             elif isinstance(event, TickData):
-                if event.symbol in events:
-                    events[event.symbol].append(event)
+                if event.symbol in bars:
+                    bars[event.symbol] += self.generators[event.symbol].replay(event)
             else:
-                for seen in events.values():
-                    seen.append(event)
+                for symbol, found in bars.items():
+                    found += self.generators[symbol].replay(event)
         return [
             bar
-            for symbol, seen in events.items()
-            for bar in self.generators[symbol].restore(seen, self._last_stored(symbol, day))
+            for symbol, found in bars.items()
+            for bar in self.generators[symbol].take_over(found, self._last_stored(symbol, day))
         ]
 
-    def _replay_begin(self, symbol: str, since: datetime | None, events: dict[str, list[Event]]) -> None:
-        if symbol in events:
+    def _replay_begin(self, symbol: str, since: datetime | None, bars: dict[str, list[BarData]]) -> None:
+        if symbol in bars:
             return
         try:
             self._generator(symbol, since)
         except UnknownSymbol as error:
             self.refused.add(str(error))
         else:
-            events[symbol] = []
+            bars[symbol] = []

@@ -2,8 +2,8 @@
 
 `data/market/{trading day}.jsonl` holds the ticks as they came and between them, marked by their first character:
 `+au2512` a symbol begins (with the time since when nothing of it was missed), `@2025-10-15T09:01:02` the exchange's
-clock, `!down` and `!up` the connection. The day is dropped at settlement, or moved to `data/ticks/` when ticks are
-recorded.
+clock, `!down` and `!up` the connection. The day is dropped at settlement; when ticks are recorded, they go to
+`data/ticks/` first.
 """
 
 from __future__ import annotations
@@ -99,8 +99,16 @@ class TickJournal:
         if self._keep is None:
             self._path(day).unlink(missing_ok=True)
         elif self._path(day).exists():
-            self._keep.mkdir(parents=True, exist_ok=True)
-            self._path(day).replace(self._keep / f"{day}.jsonl")
+            self._record(self._path(day), self._keep)
+
+    def _record(self, path: Path, folder: Path) -> None:
+        """The ticks alone, as the simulated exchange replays them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = folder / f".{path.name}.new"
+        with path.open("rb") as lines, fresh.open("wb") as ticks:
+            ticks.writelines(line for line in lines if line.startswith(b"{") and line.endswith(b"\n"))
+        fresh.replace(folder / path.name)
+        path.unlink()
 
     def close(self) -> None:
         if self._handle is not None:

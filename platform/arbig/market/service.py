@@ -66,7 +66,7 @@ class MarketService(Service):
         self._unpublished = Complaints(clock, "bars not published; readers fetch them over HTTP")
         self._held: list[BarData] = []
         self._bars = 0
-        self._known: set[str] = set()
+        self._filling: dict[str, asyncio.Task[int]] = {}
         self._events_seen = "0-0"
         self._rate = _Rate(clock)
 
@@ -85,8 +85,7 @@ class MarketService(Service):
         self.spawn(self.bus.consume(group_of(MARKET), {EVENT.name: self._on_event}), "events")
         await standing.wait()
         for symbol in tuple(self._builder.generators):
-            self._known.add(symbol)
-            await self._history.fill(symbol, trading_day)
+            await self._filled(symbol)
 
     async def stop(self) -> None:
         await self.cancel_tasks()
@@ -132,8 +131,8 @@ class MarketService(Service):
                 self._rate.count(self._builder.ticks)
         if bars or self._held:
             await self._deliver(bars)
-        if len(self._builder.generators) > len(self._known):
-            self._fill_newcomers()
+        for symbol in self._builder.generators.keys() - self._filling.keys():
+            self._filled(symbol)
 
     async def _deliver(self, bars: Sequence[BarData]) -> None:
         """Into the files first, then to whoever listens."""
@@ -160,11 +159,14 @@ class MarketService(Service):
         if any(bar.seq == 1 for bar in bars):
             self._builder.forget_past_days()
 
-    def _fill_newcomers(self) -> None:
-        for symbol in self._builder.generators.keys() - self._known:
-            self._known.add(symbol)
-            if (day := self._builder.trading_day) is not None:
-                self.spawn(self._history.fill(symbol, day), f"history of {symbol}")
+    def _filled(self, symbol: str) -> asyncio.Task[int]:
+        """The fetching of a symbol's earlier days, begun when the symbol is first seen or first asked for."""
+        if symbol not in self._filling:
+            self._builder.begin((symbol,))
+            day = self._builder.trading_day
+            assert day is not None
+            self._filling[symbol] = self.spawn(self._history.fill(symbol, day), f"history of {symbol}")
+        return self._filling[symbol]
 
     async def _on_event(self, entry: Entry) -> None:
         event = decode(EventData, entry.payload)
@@ -204,6 +206,7 @@ class MarketService(Service):
         try:
             symbol = self._hours.book.get(symbol).symbol
             asked = question(interval, since, limit)
+            await asyncio.shield(self._filled(symbol))
             bars, missing = await answer(asked, self._cache, symbol, self._hours.of(symbol))
         except UnknownSymbol as error:
             return _refusal(404, str(error))
