@@ -33,6 +33,7 @@ from arbig.strategy.frames import (
 )
 from arbig.strategy.port import Misconfigured
 from arbig.strategy.stage import Stage
+from arbig.strategy.talib_light import import_talib
 from arbig.strategy.windows import session_windows
 
 PROGRESS_SECONDS = 0.1
@@ -124,6 +125,7 @@ def main() -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)  # the service decides when a strategy ends
     die_with_parent(signal.SIGKILL)
+    import_talib()
     with socket.socket(fileno=int(sys.argv[1])) as end:
         Worker(Line(end)).serve()
 
