@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -210,13 +211,18 @@ def gateway() -> Gateway:
 
 
 @pytest.fixture
-def new_house(tmp_path: Path, gateway: Gateway) -> Callable[[str], House]:
-    """Houses with folders of their own."""
-    return lambda name: House(load_settings(root=ROOT, data=tmp_path / name), gateway)
+def new_house(tmp_path: Path, gateway: Gateway) -> Callable[..., House]:
+    """Houses with folders of their own; further words go into `arbig.yaml`."""
+
+    def make(name: str, **words: Any) -> House:
+        settings = load_settings(root=ROOT, data=tmp_path / name)
+        return House(replace(settings, house=settings.house.model_copy(update=words)), gateway)
+
+    return make
 
 
 @pytest.fixture
-def house(new_house: Callable[[str], House]) -> House:
+def house(new_house: Callable[..., House]) -> House:
     return new_house("data")
 
 

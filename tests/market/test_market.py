@@ -224,20 +224,17 @@ def test_a_new_trading_day_finishes_the_old_ones_bars_and_drops_its_ticks(house:
     flow(story)
 
 
-def test_recorded_ticks_are_kept(house: Any, flow: Any, kit: Any) -> None:
-    house.market._journal._keep = house.settings.data / "ticks"
-
+def test_recorded_ticks_are_kept_as_the_simulated_exchange_replays_them(new_house: Any, kit: Any) -> None:
     async def story() -> None:
-        await house.play(
-            kit.at("15 14:58:00"),
-            kit.tick("15 14:59:10", 900.0, 10),
-            kit.at("15 15:00:06"),
-            kit.event(EventType.SETTLED),
-        )
+        house = new_house("recorded", record_ticks=True)
+        await house.start()
+        ticks = [kit.tick("15 14:59:10", 900.0, 10), kit.tick("15 14:59:50", 900.0, 12)]
+        await house.play(kit.at("15 14:58:00"), *ticks, kit.at("15 15:00:06"), kit.event(EventType.SETTLED))
         kept = (house.settings.data / "ticks" / "2025-10-15.jsonl").read_bytes()
-        assert kept.splitlines() == [encode(kit.tick("15 14:59:10", 900.0, 10))]
+        assert kept.splitlines() == [encode(tick) for tick in ticks]
+        await house.stop()
 
-    flow(story)
+    asyncio.run(story())
 
 
 def test_the_same_ticks_give_the_same_bytes_whenever_the_timer_beats(new_house: Any, kit: Any) -> None:
@@ -379,6 +376,24 @@ def test_bars_that_cannot_be_stored_are_held_published_and_stored_later(
     flow(story)
 
 
+def test_a_damaged_bar_file_stops_no_bar_and_is_named(
+    house: Any, flow: Any, kit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        await house.play(kit.at("14 20:58:00"), kit.tick("14 21:00:10", 900.0, 10), kit.at("14 21:01:05"))
+        path = house.settings.data / "bars" / "au2512" / "2025-10-15.csv"
+        path.write_text(path.read_text().replace(",10,", ",ten,"))
+        await house.dies()
+        with caplog.at_level(logging.WARNING):
+            await house.market.start()
+            await house.play(kit.tick("14 21:02:10", 900.0, 20), kit.at("14 21:03:05"))
+        assert kit.shown(house.bars)[-1].startswith("au2512 14 21:02 v=10")
+        assert any("line 2: found '2025-10-14T21:00:00,au2512" in record.getMessage() for record in caplog.records)
+        assert (await house.get("/bars/au2512")).status_code == 500
+
+    flow(story)
+
+
 def test_redis_gone_while_publishing_stops_no_bar(
     house: Any, flow: Any, kit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,10 +412,10 @@ def test_redis_gone_while_publishing_stops_no_bar(
     flow(story)
 
 
-def test_a_symbol_nobody_knows_in_the_configuration_is_one_clear_line(house: Any, gateway: Any) -> None:
-    object.__setattr__(house.settings, "house", house.settings.house.model_copy(update={"symbols": ["ua2512"]}))
+def test_a_symbol_nobody_knows_in_the_configuration_is_one_clear_line(new_house: Any) -> None:
+    house = new_house("wrong", symbols=["ua2512"])
     with pytest.raises(SettingsError, match=r"config/arbig.yaml: symbols: ua2512: no product 'ua'.*did you mean"):
-        asyncio.run(house.new_market().start())
+        asyncio.run(house.market.start())
 
 
 def test_the_first_question_about_a_symbol_fetches_its_history(house: Any, gateway: Any, flow: Any, kit: Any) -> None:

@@ -71,9 +71,9 @@ class MarketService(Service):
         self._rate = _Rate(clock)
 
     async def start(self) -> None:
-        trading_day, connected = await self._exchange_clock()
         self._check(self.settings.symbols)
         self._events_seen = await self.bus.last_id(EVENT.name)
+        trading_day, connected = await self._exchange_clock()
         await self._deliver(self._builder.restore(trading_day))
         if not self._held:
             self._builder.forget_past_days()
@@ -181,7 +181,11 @@ class MarketService(Service):
             self._builder.on_settled(event.trading_day)
 
     def _last_stored(self, symbol: str, day: date) -> BarData | None:
-        return self._store.last(symbol, day)
+        try:
+            return self._store.last(symbol, day)
+        except BarFileError as error:
+            self._unstored.add(str(error))
+            return None
 
     def routes(self, app: FastAPI) -> None:
         @app.get("/ticks/{symbol}")
