@@ -1,7 +1,7 @@
 """The bus on Redis: Pub/Sub that may lose, Streams that may not.
 
 Writing takes turns on one line each for channels and streams: several items in one write, without MULTI, never sent a
-second time by itself. Streams are read by `consumer.py`.
+second time by itself; questions have a third, so that no order waits behind one. Streams are read by `consumer.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hiredis
 
 from arbig.bus.consumer import FIELD, Consumer, payload_of
 from arbig.bus.line import Command, Line, Pauses, RedisAddress, complaint
-from arbig.bus.port import BusError, Entry, GroupState, Handler, entry_key
+from arbig.bus.port import Entry, GroupState, Handler, entry_key
 from arbig.bus.retention import BITE, FOREVER, NOTHING, Extent, next_id
 from arbig.bus.topics import MAX_ENTRIES, STREAMS, required_groups
 
@@ -34,6 +34,7 @@ class RedisBus:
         self._who = address.username or "default"
         self._channels = _Turns(address, f"arbig:{self._who}:publish")
         self._streams = _Turns(address, f"arbig:{self._who}:write")
+        self._questions = _Turns(address, f"arbig:{self._who}:ask")
 
     @classmethod
     async def connect(cls, address: RedisAddress) -> RedisBus:
@@ -105,20 +106,27 @@ class RedisBus:
             await reading.close()
 
     async def last_id(self, stream: str) -> str:
-        info = await self._info("STREAM", stream)
+        (info,) = await self._infos(("XINFO", "STREAM", stream))
         return _mapping(info)[b"last-generated-id"].decode() if info else "0-0"
 
     async def read(self, stream: str, after: str = "0-0", count: int = 1000) -> list[Entry]:
-        replies = await self.call(("XRANGE", stream, f"({after}", "+", "COUNT", str(count)))
+        replies = await self._questions.call([("XRANGE", stream, f"({after}", "+", "COUNT", str(count))])
         return [Entry(stream, entry_id.decode(), payload_of(fields)) for entry_id, fields in replies[0]]
 
     async def groups(self) -> list[GroupState]:
-        return [state for topic in STREAMS for state in await self._states(topic.name)]
+        streams = [topic.name for topic in STREAMS if required_groups(topic.name)]
+        infos = await self._infos(*(("XINFO", what, stream) for what in ("STREAM", "GROUPS") for stream in streams))
+        pairs = zip(infos[: len(streams)], infos[len(streams) :], strict=True)
+        return [
+            state
+            for stream, (about, rows) in zip(streams, pairs, strict=True)
+            for state in _states(stream, about, rows)
+        ]
 
     async def extent(self, stream: str) -> Extent:
-        about = await self._info("STREAM", stream)
+        about, rows = await self._infos(("XINFO", "STREAM", stream), ("XINFO", "GROUPS", stream))
         length = _mapping(about)[b"length"] if about else 0
-        return Extent(stream, length, await self._surplus(stream, length), await self._finished(stream))
+        return Extent(stream, length, await self._surplus(stream, length), await self._finished(stream, rows))
 
     async def _surplus(self, stream: str, length: int) -> str:
         """Where a bite of what is beyond the newest 10,000 ends."""
@@ -128,8 +136,8 @@ class RedisBus:
         entries = (await self.call(("XRANGE", stream, "-", "+", "COUNT", str(bite + 1))))[0]
         return entries[-1][0].decode()  # type: ignore[no-any-return]
 
-    async def _finished(self, stream: str) -> str:
-        groups = {row[b"name"].decode(): row for row in map(_mapping, await self._info("GROUPS", stream))}
+    async def _finished(self, stream: str, rows: Sequence[Any]) -> str:
+        groups = {row[b"name"].decode(): row for row in map(_mapping, rows)}
         ends = [await self._end(stream, group, groups.get(group)) for group in required_groups(stream)]
         return min(ends, key=entry_key, default=FOREVER)
 
@@ -148,28 +156,21 @@ class RedisBus:
         seconds, microseconds = (await self.call(("TIME",)))[0]
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def _states(self, stream: str) -> list[GroupState]:
-        required = required_groups(stream)
-        if not required:
-            return []
-        about = await self._info("STREAM", stream)
-        length, added = (about and (_mapping(about)[b"length"], _mapping(about)[b"entries-added"])) or (0, 0)
-        groups = {row[b"name"].decode(): row for row in map(_mapping, await self._info("GROUPS", stream))}
-        return [_state(stream, group, groups.get(group, {}), length, added) for group in required]
-
-    async def _info(self, what: str, stream: str) -> list[Any]:
-        """XINFO of a stream; empty when there is no such stream yet."""
-        try:
-            reply: list[Any] = (await self.call(("XINFO", what, stream)))[0]
-        except BusError as error:
-            if "no such key" in str(error):
-                return []
-            raise
-        return reply
+    async def _infos(self, *commands: Command) -> list[list[Any]]:
+        """XINFO answers, all in one write; empty where there is no such stream yet."""
+        replies = await self._questions.replies(commands)
+        return [[] if _is_missing(reply) else _sound(self.address, reply) for reply in replies]
 
     async def close(self) -> None:
         self._channels.close()
         self._streams.close()
+        self._questions.close()
+
+
+def _states(stream: str, about: Sequence[Any], rows: Sequence[Any]) -> list[GroupState]:
+    length, added = (_mapping(about)[key] if about else 0 for key in (b"length", b"entries-added"))
+    groups = {row[b"name"].decode(): row for row in map(_mapping, rows)}
+    return [_state(stream, group, groups.get(group, {}), length, added) for group in required_groups(stream)]
 
 
 def _state(stream: str, group: str, row: Mapping[bytes, Any], length: int, added: int) -> GroupState:
@@ -183,6 +184,17 @@ def _state(stream: str, group: str, row: Mapping[bytes, Any], length: int, added
         lag=length if lag is None else min(lag, length),
         lost=0 if read is None else max(0, added - length - read),
     )
+
+
+def _is_missing(reply: Any) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and "no such key" in str(reply)
+
+
+def _sound(address: RedisAddress, reply: Any) -> Any:
+    """The reply, unless it is an error."""
+    if isinstance(reply, hiredis.ReplyError):
+        raise complaint(address, reply)
+    return reply
 
 
 def _mapping(flat: Sequence[Any]) -> dict[bytes, Any]:
@@ -209,6 +221,11 @@ class _Turns:
         self._turn = asyncio.Lock()
 
     async def call(self, commands: Sequence[Command]) -> list[Any]:
+        """Raises BusError for the first error reply."""
+        return [_sound(self._address, reply) for reply in await self.replies(commands)]
+
+    async def replies(self, commands: Sequence[Command]) -> list[Any]:
+        """Error replies are values among the others. Raises BusError for a broken line."""
         if not commands:
             return []
         async with self._turn:
@@ -216,13 +233,9 @@ class _Turns:
                 self.close()
                 self._line = await Line.open(self._address, self._name)
             try:
-                replies = await self._line.call(commands)
+                return await self._line.call(commands)
             except (OSError, EOFError) as error:
                 raise complaint(self._address, error) from error
-        for reply in replies:
-            if isinstance(reply, hiredis.ReplyError):
-                raise complaint(self._address, reply)
-        return replies
 
     def close(self) -> None:
         if self._line is not None:
