@@ -191,6 +191,9 @@ class DeskTrading(TradingService):
     async def ask(self, path: str) -> Any:
         return await self.counter.ask(path)
 
+    async def janitors_bus(self) -> Any:
+        return self.bus
+
 
 class Desk:
     """The service at work, and what a test does to it."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
+from arbig.bus.memory import MemoryBus
+from arbig.bus.port import BusError
 from arbig.domain.messages import Direction, Status
 
 GOOD = {"symbol": "au2512", "direction": "LONG", "offset": "OPEN", "price": 800.0, "volume": 1}
@@ -145,3 +147,28 @@ def test_the_account_is_the_counters(opened: Any) -> None:
             assert 1_000_000.0 == (await http.get("/account")).json()["account"]["balance"]
 
     asyncio.run(play())
+
+
+def test_an_order_is_refused_in_one_line_while_redis_is_gone(opened: Any, counter: Any) -> None:
+    async def play() -> None:
+        counter.bus = bus = Gone()
+        async with opened(counter) as desk, browsing(desk) as http:
+            bus.is_gone = True
+            answer = await http.post("/orders", json=GOOD)
+            assert (503, "the order could not be passed on: Redis is gone") == (
+                answer.status_code,
+                answer.json()["detail"],
+            )
+            bus.is_gone = False
+            assert 202 == (await http.post("/orders", json=GOOD)).status_code
+
+    asyncio.run(play())
+
+
+class Gone(MemoryBus):
+    is_gone = False
+
+    async def append(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
+        if self.is_gone:
+            raise BusError("Redis is gone")
+        return await super().append(items)

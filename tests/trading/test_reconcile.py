@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from arbig.bus.memory import MemoryBus
 from arbig.bus.port import BusError
-from arbig.bus.topics import CMD, EVENT, ORDER, ORDER_STATUS, TRADE
+from arbig.bus.topics import CMD, EVENT, ORDER, ORDER_STATUS, POSITION, TRADE
 from arbig.domain.messages import (
     CommandData,
     CommandType,
@@ -353,5 +353,18 @@ def test_commands_keep_the_order_of_the_wishes(opened: Any, counter: Any) -> Non
             names = [await desk.order(price=800.0 + 0.02 * number, **close) for number in range(5)]
             await desk.until(lambda: len(counter.commands) == 5)
             assert names == [decode(CommandData, each).request_id for each in await desk.said(CMD.name)]
+
+    asyncio.run(play())
+
+
+def test_streams_are_trimmed_and_what_piles_up_is_told(opened: Any) -> None:
+    async def play() -> None:
+        async with opened() as desk:
+            await desk.status(await desk.order(), Status.NOTTRADED)
+            await desk.bus.append([(POSITION.name, b"{}")] * 8000)
+            await desk.service.sweeper.sweep()
+            alarms = desk.service.status()["alarms"]
+            assert any("group:strategy has 8000 unfinished entries of stream:position" in line for line in alarms)
+            assert EventType.ALARM in await events(desk)
 
     asyncio.run(play())

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from fastapi import FastAPI
 
 from arbig.bus.port import Bus, BusError, Entry
-from arbig.bus.retention import Janitor, Retaining
+from arbig.bus.retention import Retaining
 from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, TRADE, TRADING, group_of
 from arbig.domain.messages import (
     CommandType,
@@ -49,6 +49,7 @@ from arbig.trading.quotes import PATTERNS, Quotes
 from arbig.trading.reconciler import Reconciler
 from arbig.trading.risk_file import load_rules
 from arbig.trading.state import State, TradingState
+from arbig.trading.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,6 @@ ACCOUNT_SECONDS = 2.0
 RETRY_WRITE_SECONDS = 0.5
 MEMORY = timedelta(seconds=MEMORY_SECONDS)
 KEEP = timedelta(days=2)
-SWEEP_SECONDS = 60.0
 
 
 class TradingService(Service):
@@ -70,7 +70,7 @@ class TradingService(Service):
         self.account_id = settings.account_id
         self.quotes = Quotes()
         self.fault: str | None = None
-        self.alarms: Sequence[str] = ()
+        self._janitors_bus: Bus | None = None
         self.is_open = False
         self.events: dict[EventType, Callable[[EventData], Awaitable[None]]] = {
             EventType.DISCONNECTED: self._on_disconnected,
@@ -98,7 +98,7 @@ class TradingService(Service):
         self.spawn(self.outbox.mark_for_ever(), "outbox")
         self.spawn(self._reconcile_for_ever(), "reconciler")
         self.spawn(self._follow_account(), "account")
-        self.spawn(self._sweep_for_ever(), "janitor")
+        self.spawn(self.sweeper.sweep_for_ever(), "sweeper")
 
     def _open(self) -> None:
         rules, instruments = load_rules(self.settings), load_instruments(self.settings)
@@ -115,6 +115,7 @@ class TradingService(Service):
         self.judge = Judge(
             self.account_id, instruments, calendar, rules, self.quotes, self.orders, self.positions, self.clock
         )
+        self.sweeper = Sweeper(self.janitors_bus, self.clock, self._alarm)
         self.subscriber = OrderSubscriber(
             self.judge, self.orders, self.store, self.outbox, lambda: self.state, self.durably, self._say
         )
@@ -136,6 +137,8 @@ class TradingService(Service):
             with suppress(StoreError):  # said again after the next start, which is harmless
                 self.outbox.mark()
             self.database.close()
+        if self._janitors_bus is not None:
+            await self._janitors_bus.close()
 
     def routes(self, app: FastAPI) -> None:
         routes.add(app, self)
@@ -151,7 +154,7 @@ class TradingService(Service):
             "outbox": self.outbox.waiting,
             "contradictions": self.orders.illegal,
             "fault": self.fault,
-            "alarms": list(self.alarms),
+            "alarms": list(self.sweeper.alarms),
         }
 
     async def durably(self, write: Callable[[], Any]) -> None:
@@ -232,20 +235,12 @@ class TradingService(Service):
             with suppress(CallError):  # the Gateway is away, and its return is an event
                 await self.reconciler.refresh_account()
 
-    async def _sweep_for_ever(self) -> None:
-        """Streams are trimmed here, for the whole house."""
-        janitor, told = Janitor(cast(Retaining, self.bus)), set[str]()
-        while True:
-            await self.clock.sleep(SWEEP_SECONDS)
-            try:
-                sweep = await janitor.sweep()
-                for alarm in set(sweep.alarms) - told:
-                    await self._alarm(alarm)
-            except BusError as error:
-                log.warning("streams are not trimmed now: %s", error)
-                continue
-            told = set(sweep.alarms)
-            self.alarms = sweep.alarms
+    async def janitors_bus(self) -> Retaining:
+        """No service may trim with its own name."""
+        from arbig.bus.redis import RedisBus
+
+        self._janitors_bus = await RedisBus.connect(self.settings.redis_for("admin"))
+        return self._janitors_bus
 
     def _remembered_state(self) -> TradingState:
         found = self.snapshots.state()
