@@ -13,9 +13,10 @@ import hmac
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from itertools import count
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 import uvicorn
@@ -25,7 +26,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from arbig.bus.port import Bus, BusError
-from arbig.bus.topics import HEARTBEAT
+from arbig.bus.topics import HEARTBEAT, group_of
 from arbig.domain.messages import Heartbeat, encode
 from arbig.runtime import logs
 from arbig.runtime.child import die_with_parent
@@ -35,8 +36,10 @@ from arbig.runtime.ready import accepts
 from arbig.runtime.settings import EXIT_CONFIG, PORTS, Settings, SettingsError, load_settings
 
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+LAG_BEATS = 3
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class Service:
@@ -145,6 +148,7 @@ class Life:
         self.waits_for: str | None = None
         self.born = clock.now()
         self.heartbeat_at: datetime | None = None
+        self.lag: int | None = None
         self.bus_down = False
         self.app = FastAPI(title=f"ARBIG {kind.name}", docs_url=None, redoc_url=None, openapi_url=None)
         self._own_routes()
@@ -152,26 +156,12 @@ class Life:
     async def lead(self) -> int:
         """Returns the exit code of the process."""
         server = _Server(self)
-        serving = asyncio.ensure_future(server.serve())
-        bus: Bus | None = None
+        vital: list[asyncio.Future[None]] = [asyncio.ensure_future(server.serve())]
         try:
-            bus = await self._bus()
-            self.service = self.kind(self.settings, bus, self.clock)
-            self.service.routes(self.app)
-            beating = asyncio.ensure_future(self._beat(self.service))
-            try:
-                if self.kind.needs:
-                    await self._predecessor(self.kind.needs)
-                self.waits_for = None
-                await self.service.start()
-                self.state = "ready"
-                log.info("ready", seconds=round((self.clock.now() - self.born).total_seconds(), 2))
-                return await self._until_death(self.service, serving)
-            finally:
-                self.state = "stopping"
-                beating.cancel()
-                await self.service.stop()
-                await self.service.cancel_tasks()
+            service = await _while_alive(vital, self._bear())
+            vital.append(asyncio.ensure_future(self._beat(service)))
+            await _while_alive(vital, self._rise(service))
+            raise await _while_alive(vital, service.failure())
         except SettingsError as error:
             log.error(str(error))
             return EXIT_CONFIG
@@ -182,20 +172,35 @@ class Life:
             log.exception("died")
             return 1
         finally:
+            await self._fall()
             server.should_exit = True
-            await asyncio.gather(serving, return_exceptions=True)
-            if bus is not None:
-                await bus.close()
+            for task in vital[1:]:
+                task.cancel()
+            await asyncio.gather(*vital, return_exceptions=True)
+            if self.service is not None:
+                await self.service.bus.close()
 
-    async def _until_death(self, service: Service, serving: asyncio.Future[None]) -> int:
-        failure = asyncio.ensure_future(service.failure())
-        try:
-            await asyncio.wait((failure, serving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            failure.cancel()
-        if serving.done():
-            raise serving.exception() or RuntimeError("the HTTP server ended")
-        raise failure.result()
+    async def _bear(self) -> Service:
+        service = self.service = self.kind(self.settings, await self._bus(), self.clock)
+        service.routes(self.app)
+        return service
+
+    async def _rise(self, service: Service) -> None:
+        if self.kind.needs:
+            await self._predecessor(self.kind.needs)
+        self.waits_for = None
+        await service.start()
+        self.state = "ready"
+        log.info("ready", seconds=round((self.clock.now() - self.born).total_seconds(), 2))
+
+    async def _fall(self) -> None:
+        self.state = "stopping"
+        if self.service is not None:
+            try:
+                await self.service.stop()
+            except Exception:
+                log.exception("stopping")
+            await self.service.cancel_tasks()
 
     async def _bus(self) -> Bus:
         from arbig.bus.redis import RedisBus
@@ -229,14 +234,21 @@ class Life:
 
     async def _beat(self, service: Service) -> None:
         channel = HEARTBEAT.of(service.name)
-        while True:
+        for beat in count():
             try:
                 await service.bus.publish([(channel, encode(service.heartbeat(self.state)))])
                 self.heartbeat_at = self.clock.now()
+                if beat % LAG_BEATS == 0:
+                    self.lag = await self._lag_of(service)
                 self._bus_is(up=True)
             except BusError as error:
                 self._bus_is(up=False, why=str(error))
             await self.clock.sleep(1.0)
+
+    async def _lag_of(self, service: Service) -> int | None:
+        """Stream entries that wait for this service, delivered or not; None for one that consumes none."""
+        own = [group for group in await service.bus.groups() if group.group == group_of(service.name)]
+        return sum(group.lag + group.pending for group in own) if own else None
 
     def _bus_is(self, up: bool, why: str = "") -> None:
         if self.bus_down and up:
@@ -256,6 +268,7 @@ class Life:
             "redis": "down" if self.bus_down else "up",
             "uptime": round((now - self.born).total_seconds(), 1),
             "heartbeat": self.heartbeat_at.isoformat(timespec="milliseconds") if self.heartbeat_at else None,
+            "lag": self.lag,
             **(self.service.status() if self.service is not None and self.state == "ready" else {}),
         }
 
@@ -289,6 +302,20 @@ class Life:
             from arbig.runtime.metrics import exposition
 
             return PlainTextResponse(exposition(self.status()), media_type="text/plain; version=0.0.4")
+
+
+async def _while_alive(vital: Sequence[asyncio.Future[None]], step: Coroutine[Any, Any, T]) -> T:
+    """The step's result, unless something vital ends before it: then what ended it is raised."""
+    doing: asyncio.Future[T] = asyncio.ensure_future(step)
+    everything: set[asyncio.Future[Any]] = {doing, *vital}
+    try:
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        ended = next((task for task in vital if task.done()), None)
+        if ended is None or doing.done():
+            return await doing
+        raise ended.exception() or RuntimeError("the HTTP server ended")
+    finally:
+        doing.cancel()
 
 
 OWN_PATHS = frozenset({"/health", "/ready", "/status", "/metrics"})

@@ -11,18 +11,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 from arbig.runtime.control import Control, ControlError, Process
+from arbig.runtime.http import CallError, ask
 from arbig.runtime.leftovers import end_leftovers
 from arbig.runtime.logs import Wanted, line_of, read_logs
 from arbig.runtime.preflight import preflight
 from arbig.runtime.programs import Program, programs_of
 from arbig.runtime.settings import EXIT_CONFIG, Settings
-from arbig.runtime.status import ask, is_up
+from arbig.runtime.status import is_up
 from arbig.runtime.supervisor import environment_of, holder
 
 PATIENCE_SECONDS = 180
 TRIES = 3
+AT_ONCE = 2  # each waits for the one before it; asking all of them would only cost them time
 
 
 class StackError(RuntimeError):
@@ -73,18 +76,20 @@ def _becoming(settings: Settings, supervisor: subprocess.Popen[bytes], began: fl
     waiting = list(programs_of(settings))
     control = Control(settings)
     falls: Counter[tuple[str, int]] = Counter()
-    while waiting:
+    for look in count():
+        if not waiting:
+            return
         if supervisor.poll() is not None:
             raise StackError(f"the supervisor did not start: {(settings.run / 'supervisor.out').read_text().strip()}")
-        for process in _processes(control):
+        for process in _processes(control) if look % 5 == 0 else ():
             _judge(settings, process, falls)
-        for program in list(waiting):
+        for program in waiting[:AT_ONCE]:
             if is_up(settings, program):
                 waiting.remove(program)
                 yield Became(program, time.monotonic() - began)
         if time.monotonic() - began > PATIENCE_SECONDS:
             raise StackError(_too_slow(settings, waiting))
-        time.sleep(0.15)
+        time.sleep(0.1)
 
 
 def _processes(control: Control) -> list[Process]:
@@ -157,10 +162,10 @@ def links(settings: Settings) -> Links:
 
 
 def _ticket(settings: Settings) -> str:
-    answer = ask(settings, "web", "POST", "/api/v1/tickets")
-    if answer is None:
-        raise StackError("Web gives no log-in ticket; is it up? look at: arbig status")
-    return str(answer["ticket"])
+    try:
+        return str(ask(settings, "web", "POST", "/api/v1/tickets")["ticket"])
+    except CallError as error:
+        raise StackError(f"no log-in ticket: {error}; look at: arbig status") from None
 
 
 def interruption() -> threading.Event:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from arbig.runtime.control import Control, ControlError, Process
+from arbig.runtime.http import CallError, ask
 from arbig.runtime.programs import Program, programs_of
 from arbig.runtime.ready import accepts, is_open, is_ready
 from arbig.runtime.settings import Settings, SettingsError
@@ -108,18 +107,8 @@ def is_up(settings: Settings, program: Program) -> bool:
 
 
 def _own(settings: Settings, program: Program) -> dict[str, Any]:
-    return ask(settings, program.name, "GET", "/status") or {}
-
-
-def ask(settings: Settings, service: str, method: str, path: str, timeout: float = 2.0) -> dict[str, Any] | None:
-    """A service's JSON answer; None when it does not answer with success."""
-    line = http.client.HTTPConnection("127.0.0.1", settings.port(service), timeout=timeout)
     try:
-        line.request(method, path, headers={"Authorization": f"Bearer {settings.token}"})
-        answer = line.getresponse()
-        body = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        line.close()
-    return body if answer.status < 300 and isinstance(body, dict) else None
+        own: dict[str, Any] = ask(settings, program.name, "GET", "/status", timeout=2.0)
+    except CallError:
+        return {}
+    return own
