@@ -1,5 +1,6 @@
 // The vertical range of what is in view: prices with a little air, volumes from zero.
 const {i, high, low, volume} = source.data;
+tag.x = span.end;
 let top = -Infinity, bottom = Infinity, most = 0;
 for (let n = 0; n < i.length; n++) {
   if (i[n] < span.start - 0.5 || i[n] > span.end + 0.5) continue;

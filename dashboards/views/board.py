@@ -11,25 +11,29 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 
-from arbig.client.answers import AccountSnapshot, Heartbeat, House, Positions, Strategies
+import msgspec
+
+from arbig.client.answers import AccountSnapshot, Heartbeat, House, Orders, Positions, Strategies
 from arbig.client.client import ArbigClient, ClientError
 from arbig.client.feed import Feed, News
-from arbig.domain.messages import BarData, OrderData, TickData, TradeData
+from arbig.domain.messages import BarData, OrderData, PositionData, TickData, TradeData
 from arbig.runtime.clock import WallClock
 from arbig.runtime.settings import Settings, load_settings
 
 HISTORY_BARS = 1500
 KEPT_TRADES = 2000
+KEPT_CANDLES = 2 * HISTORY_BARS
 VIEWS = {
     "status": House,
     "account": AccountSnapshot,
     "positions": Positions,
     "strategies": Strategies,
 }
+MINUTES = {"5m": timedelta(minutes=5), "15m": timedelta(minutes=15)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Series:
         if place < len(self.candles) and self.candles[place].time == candle.time:
             self.candles[place] = candle
         elif place == len(self.candles):
-            self.candles.append(candle)
+            self._append(candle)
         self.revision += 1
 
     def grow(self, tick: TickData, start: datetime) -> None:
@@ -86,8 +90,19 @@ class Series:
             self.candles[-1] = self.candles[-1].after(tick, traded)
         else:
             price = tick.last_price
-            self.candles.append(Candle(start, price, price, price, price, traded))
+            self._append(Candle(start, price, price, price, price, traded))
         self.revision += 1
+
+    def stretch(self, tick: TickData, length: timedelta) -> None:
+        """A tick inside the last window of a longer interval; the next window comes from Market."""
+        if self.candles and timedelta() <= tick.datetime - self.candles[-1].time < length:
+            self.candles[-1] = self.candles[-1].after(tick, 0)
+            self.revision += 1
+
+    def _append(self, candle: Candle) -> None:
+        self.candles.append(candle)
+        if len(self.candles) > KEPT_CANDLES:
+            self.load(self.candles[-HISTORY_BARS:])
 
     def place_of(self, time: datetime) -> int | None:
         """The index of the candle in which something happened."""
@@ -116,8 +131,10 @@ class Board:
         self.heard: dict[str, float] = {}
         self.series: dict[tuple[str, str], Series] = {}
         self.decimals: dict[str, int] = {}
+        self.sizes: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics: frozenset[str] = frozenset()
+        self._last_bars: dict[str, BarData] = {}
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -127,13 +144,26 @@ class Board:
         return tuple(dict.fromkeys(s for s in (*self.settings.symbols, *running) if s))
 
     def working(self) -> list[OrderData]:
-        return [order for order in self.orders.values() if order.is_active()]
+        return sorted(self.orders.values(), key=lambda order: (order.symbol, -order.price))
+
+    def marked_positions(self) -> list[PositionData]:
+        """The positions at the last price: the counter's own figure is as old as the last change."""
+        return [self._marked(position) for position in (self.positions.positions if self.positions else ())]
+
+    def _marked(self, position: PositionData) -> PositionData:
+        tick, size = self.ticks.get(position.symbol), self.sizes.get(position.symbol)
+        if tick is None or size is None:
+            return position
+        gain = (tick.last_price - position.price) * position.direction.sign
+        return msgspec.structs.replace(position, pnl=gain * position.volume * size)
 
     def pnl_by_strategy(self) -> dict[str, float]:
-        found: Counter[str] = Counter()
+        """Closed and open together, since the strategy began."""
+        found: dict[str, float] = {}
         for holding in self.positions.strategies if self.positions else ():
-            found[holding.strategy_name] += holding.pnl  # type: ignore[assignment]
-        return dict(found)
+            gain = holding.pnl if holding.total_pnl is None else holding.total_pnl
+            found[holding.strategy_name] = found.get(holding.strategy_name, 0.0) + gain
+        return found
 
     def age(self) -> float:
         """Seconds since anything was heard of the market: a tick, or the Gateway's heartbeat."""
@@ -162,7 +192,7 @@ class Board:
         elif topic == "lost":
             self.trouble = item.read(str)
             self.revisions["trouble"] += 1
-        elif topic in VIEWS:
+        elif topic == "orders" or topic in VIEWS:
             self._absorb_view(topic, item)
         elif topic == "heartbeat":
             self.heartbeat = item.read(Heartbeat)
@@ -171,10 +201,13 @@ class Board:
             self._absorb_message(topic, symbol, message)
 
     def _absorb_view(self, topic: str, item: News) -> None:
-        answer = item.read(dict)
-        if "error" not in answer:
+        if "error" in item.read(dict):
+            return
+        if topic == "orders":
+            self.orders = {order.request_id or order.order_id: order for order in item.read(Orders).orders}
+        else:
             setattr(self, topic, item.read(VIEWS[topic]))
-            self.revisions[topic] += 1
+        self.revisions[topic] += 1
         if topic == "strategies":
             self.spawn(self.subscribe())
 
@@ -184,27 +217,50 @@ class Board:
             for (name, interval), series in self.series.items():
                 if name == symbol and interval == "1m":
                     series.grow(message, message.datetime.replace(second=0, microsecond=0))
+                elif name == symbol:
+                    series.stretch(message, MINUTES[interval])
         elif isinstance(message, BarData):
             self._absorb_bar(symbol, message)
         elif isinstance(message, OrderData):
-            self.orders[message.request_id or message.order_id] = message
+            self._absorb_order(message)
         elif isinstance(message, TradeData):
             self.trades[message.key] = message
+            while len(self.trades) > KEPT_TRADES:
+                del self.trades[next(iter(self.trades))]
         self.revisions[topic] += 1
 
+    def _absorb_order(self, order: OrderData) -> None:
+        """Only what works is kept; Web's view of the working orders, once a second, has the last word."""
+        name = order.request_id or order.order_id
+        if order.is_active():
+            self.orders[name] = order
+        else:
+            self.orders.pop(name, None)
+
     def _absorb_bar(self, symbol: str, bar: BarData) -> None:
+        if self._missed_one(symbol, bar):
+            for name, interval in self.series:
+                if name == symbol:
+                    self.spawn(self.load(symbol, interval))
         for (name, interval), series in self.series.items():
             if name == symbol and interval == "1m":
                 series.put(candle_of(bar))
             elif name == symbol:
                 self.spawn(self.refresh(symbol, interval))
 
+    def _missed_one(self, symbol: str, bar: BarData) -> bool:
+        last = self._last_bars.get(symbol)
+        self._last_bars[symbol] = bar
+        if last is None or last.seq is None or bar.seq is None or last.trading_day != bar.trading_day:
+            return False
+        return bar.seq > last.seq + 1
+
     # ---- what is asked over HTTP
 
     async def resync(self) -> None:
         """After each connection: the snapshots, then the streams from where the snapshots end."""
         try:
-            orders, trades = await self.client.orders(), await self.client.trades()
+            orders, trades = await self.client.orders(active=True), await self.client.trades()
         except ClientError as error:
             self.trouble = str(error)
             self.revisions["trouble"] += 1
@@ -217,19 +273,20 @@ class Board:
         else:
             await self.subscribe({})
         self.revisions.update(("orders", "trade", "trouble"))
-        await self._learn_decimals()
+        await self._learn_contracts()
         for symbol, interval in list(self.series):
             await self.load(symbol, interval)
 
-    async def _learn_decimals(self) -> None:
+    async def _learn_contracts(self) -> None:
         with suppress(ClientError, KeyError):
             for contract in await self.client.instruments():
                 tick = Decimal(str(contract["price_tick"])).normalize()
                 self.decimals[contract["symbol"]] = max(0, -int(tick.as_tuple().exponent))
+                self.sizes[contract["symbol"]] = contract["size"]
 
     async def subscribe(self, after: dict[str, str] | None = None) -> None:
         markets = {f"{kind}:{symbol}" for kind in ("tick", "bar") for symbol in self.symbols}
-        topics = frozenset(markets | {"trade", "order_status", "event", *VIEWS})
+        topics = frozenset(markets | {"trade", "order_status", "orders", *VIEWS})
         if topics != self._topics or after:
             self._topics = topics
             await self.feed.subscribe(topics, after)

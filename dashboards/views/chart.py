@@ -19,21 +19,21 @@ from bokeh.models import (
     CustomJS,
     CustomJSTickFormatter,
     HoverTool,
+    Label,
     LabelSet,
     NumeralTickFormatter,
     Range1d,
     Span,
 )
 from bokeh.plotting import figure
-from views.board import Candle, Series
+from views.board import KEPT_CANDLES, Candle, Series
 from views.words import Language, word
 
 from arbig.domain.messages import Direction, Offset, OrderData, TradeData
 
 SHOWN = 110
-MARGIN = 5
+MARGIN = 8
 PATCHED = 3
-ROLLOVER = 3000
 
 TIME_LABELS = """
 const i = source.data['i']; if (!i.length) return '';
@@ -76,6 +76,20 @@ class Chart:
         self._marks = ColumnDataSource({name: [] for name in ("i", "price", "side", "marker", "fill", "text")})
         self._wishes = ColumnDataSource({name: [] for name in ("price", "text", "side")})
         self._last = Span(location=None, dimension="width", line_color=theme.BLUE, line_dash="dotted", line_width=1)
+        self._tag = Label(
+            x=0,
+            y=0,
+            x_offset=-2,
+            text="",
+            text_align="right",
+            text_baseline="middle",
+            text_color=theme.PAPER,
+            text_font=theme.PLOT_FONT,
+            text_font_size="10.5px",
+            background_fill_color=theme.BLUE,
+            padding=3,
+            visible=False,
+        )
         self._dyes = [CategoricalColorMapper(factors=["up", "down"]) for _ in range(2)]
         self._hover_words = HoverTool(tooltips=[])
         self._mark_hover = HoverTool(tooltips="@text")
@@ -114,9 +128,13 @@ class Chart:
             self._draw_wishes(working, decimals, language)
             self._prices.yaxis[0].formatter = NumeralTickFormatter(format=f"0.{'0' * decimals}" if decimals else "0")
 
-    def draw_last(self, price: float | None) -> None:
-        if self._last.location != price:
+    def draw_last(self, price: float | None, text: str) -> None:
+        if price is None:
+            self._tag.visible = False
+            self._last.location = None
+        elif self._tag.text != text:
             self._last.location = price
+            self._tag.update(y=price, text=text, visible=True)
 
     # ---- candles
 
@@ -132,7 +150,7 @@ class Chart:
         else:
             self._patch(series, count)
             if new := series.candles[count:]:
-                self._candles.stream(candle_rows(new, count), rollover=ROLLOVER)
+                self._candles.stream(candle_rows(new, count), rollover=KEPT_CANDLES)
                 self._follow(len(series.candles))
         self._drawn = (series, series.epoch, series.revision, len(series.candles))
         return fresh
@@ -213,7 +231,7 @@ class Chart:
         return prices, volumes
 
     def _fit_to_view(self, span: Range1d, prices: Range1d, volumes: Range1d) -> None:
-        given = {"source": self._candles, "span": span, "prices": prices, "volumes": volumes}
+        given = {"source": self._candles, "span": span, "prices": prices, "volumes": volumes, "tag": self._tag}
         fit = CustomJS(args=given, code=theme.asset("fit.js"))
         span.js_on_change("start", fit)
         span.js_on_change("end", fit)
@@ -223,6 +241,7 @@ class Chart:
     def _draw_overlays(self, prices: Any) -> None:
         side = {"field": "side", "transform": self._dyes[1]}
         prices.add_layout(self._last)
+        prices.add_layout(self._tag)
         prices.hspan("price", source=self._wishes, line_color=side, line_dash="dashed", line_alpha=0.8)
         self._mark_glyphs = prices.scatter(
             "i",

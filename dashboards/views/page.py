@@ -78,8 +78,8 @@ class Page:
         board = self._board
         self._refresh_head()
         self._refresh_choices()
-        if self._changed("positions", board.revisions["positions"]):
-            self._show("positions", tables.position_rows(self._positions(), board.decimals, self._tongue))
+        if self._changed("positions", board.revisions["positions"], board.revisions["tick"]):
+            self._show("positions", tables.position_rows(board.marked_positions(), board.decimals, self._tongue))
         if self._changed("orders", board.revisions["orders"], board.revisions["order_status"]):
             rows = tables.order_rows(board.working(), board.decimals, self._tongue)
             self._show("working_orders", rows)
@@ -103,9 +103,6 @@ class Page:
     def _show(self, name: str, rows: list[tables.Row], count: int | None = None) -> None:
         note = str(len(rows) if count is None else count) if rows else ""
         self.grids[name].param.update(rows=rows, note=note)
-
-    def _positions(self) -> list[Any]:
-        return self._board.positions.positions if self._board.positions else []
 
     def _refresh_head(self) -> None:
         board, tongue = self._board, self._tongue
@@ -157,7 +154,7 @@ class Page:
         tick = self._board.ticks.get(symbol)
         if tick is None:
             self.quote.param.update(price="", items=[])
-            self.chart.draw_last(None)
+            self.chart.draw_last(None, "")
             return
         base = tick.pre_settlement or tick.pre_close
         change = tick.last_price - base
@@ -173,7 +170,7 @@ class Page:
                 [word("turnover", self._tongue), f"{tick.volume:,}", ""],
             ],
         )
-        self.chart.draw_last(tick.last_price)
+        self.chart.draw_last(tick.last_price, price(tick.last_price))
 
     # ---- what a person presses
 

@@ -23,7 +23,7 @@ COLUMNS = {
     "services": "service state port:n uptime:n lag:n :",
 }
 CONTROLLED = frozenset({"gateway", "market", "trading", "strategy", "exchange", "jupyter"})
-PLAIN_STATES = {"running": "ok", "paused": "wait", "error": "ill"}
+LAMPS = {"running": "ok", "paused": "wait", "starting": "wait", "error": "ill", "failed": "ill"}
 
 
 def columns_of(table: str, language: Language) -> list[list[str]]:
@@ -86,7 +86,7 @@ def strategy_rows(strategies: Iterable[Strategy], pnl: dict[str, float], languag
             strategy.strategy_name,
             strategy.strategy_name,
             strategy.symbol.partition(".")[0],
-            [word(strategy.state.lower(), language), PLAIN_STATES.get(strategy.state.lower(), "off")],
+            [word(strategy.state.lower(), language), LAMPS.get(strategy.state.lower(), "off")],
             _pos(strategy.pos),
             signed(pnl[strategy.strategy_name]) if strategy.strategy_name in pnl else "",
             _strategy_button(strategy, language),
@@ -100,7 +100,7 @@ def service_rows(services: Iterable[ServiceState], language: Language) -> list[R
         [
             service.name,
             service.name,
-            [(service.state or ("ready" if service.healthy else "down")).lower(), "ok" if service.healthy else "ill"],
+            [word(service.state.lower(), language), "ok" if service.healthy else "ill"],
             str(service.port or ""),
             span(service.uptime),
             [str(service.lag) if service.lag is not None else "", "bad" if (service.lag or 0) > 100 else ""],
@@ -162,6 +162,6 @@ def _pos(pos: int | dict[str, int]) -> list[str]:
 
 
 def _strategy_button(strategy: Strategy, language: Language) -> list[str]:
-    stopped = strategy.state.lower() in ("stopped", "error", "created", "failed")
+    stopped = strategy.state.lower() in ("stopped", "error", "failed")
     action = "start" if stopped else "stop"
     return [word(action, language), "" if stopped else "twice", action]

@@ -76,7 +76,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "running": ("running", "运行中"),
     "paused": ("paused", "已暂停"),
     "stopped": ("stopped", "已停止"),
+    "starting": ("starting", "启动中"),
     "error": ("error", "出错"),
+    "failed": ("failed", "失败"),
+    "ready": ("ready", "就绪"),
+    "up": ("up", "正常"),
+    "down": ("down", "停止"),
     "colours_cn": ("Red up", "红涨"),
     "colours_west": ("Green up", "绿涨"),
 }

@@ -27,7 +27,7 @@ class Trades(Snapshot, frozen=True, kw_only=True):
 
 
 class StrategyPosition(Answer, frozen=True, kw_only=True):
-    """The net lots one strategy holds of a contract."""
+    """The net lots one strategy holds of a contract. `pnl` of what is open, `total_pnl` with what was closed."""
 
     strategy_name: str
     symbol: str
@@ -35,6 +35,7 @@ class StrategyPosition(Answer, frozen=True, kw_only=True):
     volume: int
     price: float = 0.0
     pnl: float = 0.0
+    total_pnl: float | None = None
 
 
 class Positions(Snapshot, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ STREAMS: Mapping[str, str] = {
     "event": "stream:event",
 }
 CHANNELS = ("tick", "bar")
-VIEWS = ("status", "account", "positions", "strategies")
+VIEWS = ("status", "account", "positions", "orders", "strategies")
 
 TICK_SECONDS = 0.1
 STREAM_SECONDS = 0.1

@@ -55,6 +55,7 @@ class WebService(Service):
                 "status": self.house_status,
                 "account": self._view("trading", "/account"),
                 "positions": self._view("trading", "/positions"),
+                "orders": self._view("trading", "/orders", active="true"),
                 "strategies": self._view("strategy", "/strategies"),
             },
         )
@@ -117,10 +118,10 @@ class WebService(Service):
     def new_ticket(self) -> str:
         return self.door.give_ticket()
 
-    def _view(self, service: str, path: str) -> Any:
+    def _view(self, service: str, path: str, **query: str) -> Any:
         async def view() -> dict[str, Any]:
             try:
-                answer: dict[str, Any] = await asked(self.settings, service, "GET", path)
+                answer: dict[str, Any] = await asked(self.settings, service, "GET", path, **query)
             except HTTPException as error:
                 return {"error": str(error.detail)}
             return answer

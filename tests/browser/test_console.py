@@ -1,0 +1,145 @@
+"""The console's first page on the real stack: log in, see the market move, the trades, the services; both languages."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from house import until
+
+pytestmark = pytest.mark.browser
+
+ROWS = """([first, second]) => {
+  for (const model of Bokeh.documents[0]._all_models.values())
+    if (model.type === 'ColumnDataSource' && first in model.data && second in model.data)
+      return Array.from(model.data[first]).length;
+  return 0;
+}"""
+LAST_CANDLE = """() => {
+  for (const model of Bokeh.documents[0]._all_models.values())
+    if (model.type === 'ColumnDataSource' && 'half_volume' in model.data) {
+      const {i, close} = model.data;
+      return i.length ? [i[i.length - 1], close[close.length - 1]] : null;
+    }
+}"""
+
+
+def candles(desk) -> int:
+    return desk.page.evaluate(ROWS, ["open", "half_volume"])
+
+
+def markers(desk) -> int:
+    return desk.page.evaluate(ROWS, ["marker", "price"])
+
+
+def test_the_printed_link_leads_to_a_living_page(desk) -> None:
+    """Candles, a trade of MaRsiStrategy on them, the position, every service; nothing asked of another host."""
+    desk.log_in()
+    assert urlsplit(desk.page.url)._replace(query="", fragment="").geturl() == desk.address(5006, "/console")
+    until(lambda: candles(desk) > 50, 30, "candles are drawn")
+    first = desk.page.evaluate(LAST_CANDLE)
+    until(lambda: desk.page.evaluate(LAST_CANDLE) != first, 30, "the last candle moves")
+    until(lambda: markers(desk) > 0, 90, "a trade is drawn on the candles")
+    assert "MaRsiStrategy" in desk.page.get_by_text("MaRsiStrategy").first.inner_text()
+    for service in ("redis", "exchange", "gateway", "market", "trading", "strategy", "web", "console", "jupyter"):
+        until(lambda service=service: "ready" in desk.row(service) or "running" in desk.row(service), 30, service)
+    assert {"127.0.0.1"} == {urlsplit(url).hostname for url in desk.asked if urlsplit(url).scheme in ("http", "ws")}
+    assert [] == desk.errors
+    if picture := os.environ.get("ARBIG_PICTURE"):
+        desk.page.screenshot(path=Path(picture))
+
+
+def test_the_page_speaks_chinese_and_changes_its_colours(desk) -> None:
+    desk.log_in()
+    red = desk.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--up').trim()")
+    desk.page.get_by_text("中文", exact=True).click()
+    desk.page.get_by_text("持仓", exact=True).wait_for()
+    desk.page.get_by_text("绿涨", exact=True).click()
+    green = "getComputedStyle(document.documentElement).getPropertyValue('--up').trim()"
+    until(lambda: desk.page.evaluate(green) != red, 10, "up is green")
+    desk.page.get_by_text("5m", exact=True).click()
+    until(lambda: candles(desk) > 10, 20, "five-minute candles")
+    assert [] == desk.errors
+
+
+def test_an_order_by_hand_is_shown_at_work_and_cancelled_by_its_button(desk) -> None:
+    tick = desk.house.ask("web", "GET", "/api/v1/ticks/au2512")["tick"]
+    wish = {
+        "symbol": "au2512",
+        "direction": "LONG",
+        "offset": "OPEN",
+        "price": round(tick["last_price"] - 4, 2),
+        "volume": 2,
+    }
+    desk.log_in()
+    answer = desk.house.ask("web", "POST", "/api/v1/orders", wish)
+    orders = lambda: desk.house.ask("web", "GET", "/api/v1/orders?active=true")["orders"]
+    until(lambda: any(order["order_id"] for order in orders()), 20, f"the order works: {answer}")
+    cancel = desk.page.get_by_text("Cancel", exact=True)
+    cancel.first.wait_for(timeout=20_000)
+    cancel.first.click()
+    until(lambda: not orders(), 20, "the order is cancelled")
+    cancel.first.wait_for(state="detached", timeout=20_000)
+
+
+def test_a_service_is_restarted_by_pressing_twice(desk) -> None:
+    desk.log_in()
+    before = desk.pid("market")
+    button = desk.page.locator('tr[data-key="market"] button')
+    button.click()
+    desk.page.get_by_text("Sure?", exact=True).click()
+    until(lambda: desk.pid("market") not in (None, before), 30, "market has a new process")
+    until(lambda: "ready" in desk.row("market"), 30, "market is ready again")
+
+
+def test_when_the_console_dies_the_page_greys_out_and_says_so(desk) -> None:
+    desk.log_in()
+    os.kill(desk.pid("console"), signal.SIGKILL)
+    desk.page.locator(".lamp.off").wait_for(timeout=15_000)
+    until(lambda: "grayscale" in desk.page.locator(".page").evaluate("page => page.style.filter"), 10, "grey")
+    until(lambda: httpx.get(desk.address(5006, "/"), trust_env=False).status_code == 302, 30, "the console is back")
+
+
+def test_who_is_not_logged_in_is_sent_to_the_form_and_comes_back(desk) -> None:
+    desk.page.goto(desk.address(5006, "/console"))
+    assert desk.page.url.startswith(desk.address(8080, "/login"))
+    desk.page.locator("input[name=token]").fill((desk.house.data / "run" / "token").read_text().strip())
+    desk.page.get_by_role("button").click()
+    desk.page.locator(".lamp.live").wait_for(timeout=30_000)
+    desk.page.get_by_text("Log out", exact=True).click()
+    desk.page.wait_for_url(desk.address(8080, "/login"))
+    desk.page.goto(desk.address(5006, "/console"))
+    assert desk.page.url.startswith(desk.address(8080, "/login"))
+
+
+def test_the_page_never_carries_the_session_in_its_source(desk) -> None:
+    """Bokeh writes request headers into a token in the page; the cookie must not be among them."""
+    desk.log_in()
+    source = desk.page.content()
+    cookies = {cookie["name"]: cookie["value"] for cookie in desk.page.context.cookies()}
+    name = f"arbig_session_{8080 + desk.house.port_offset}"
+    assert name in cookies
+    decoded = "".join(
+        base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode("latin-1")
+        for part in re.findall(r'"token":"([\w-]+)', source)
+    )
+    assert cookies[name] not in source + decoded
+
+
+def test_jupyterlab_opens_by_its_link_without_a_token_and_not_without_a_session(desk) -> None:
+    lab = desk.address(8888)
+    answer = httpx.get(f"{lab}/lab", trust_env=False, follow_redirects=True)
+    assert answer.url.path == "/login" and answer.url.port == 8080 + desk.house.port_offset
+    assert httpx.get(f"{lab}/api/contents", trust_env=False).status_code == 403
+    desk.page.goto(desk.link("JupyterLab"))
+    desk.page.locator("#jp-main-dock-panel").wait_for(timeout=60_000)
+    assert "token" not in desk.page.url
+    assert desk.page.evaluate("fetch('/api/contents').then(answer => answer.status)") == 200
+    hosts = {urlsplit(url).hostname for url in desk.asked if urlsplit(url).scheme in ("http", "https", "ws", "wss")}
+    assert {"127.0.0.1"} == hosts
