@@ -250,14 +250,15 @@ class LiveStrategy:
             return
         self._put_slices(self._slicer.add(bar, payload), cause)
         if self._slicer.waiting and (self._slice_timer is None or self._slice_timer.done()):
-            self._slice_timer = asyncio.get_running_loop().create_task(self._close_slice(cause))
+            self._slice_timer = asyncio.get_running_loop().create_task(self._close_slices(cause))
 
-    async def _close_slice(self, cause: str) -> None:
+    async def _close_slices(self, cause: str) -> None:
         """A leg that does not trade this minute must not hold up the others."""
-        minute = self._slicer.minute
-        await self.house.clock.sleep(SLICE_SECONDS)
-        if self._slicer.minute == minute:
-            self._put_slices(self._slicer.flush(), cause)
+        while self._slicer.waiting:
+            minute = self._slicer.minute
+            await self.house.clock.sleep(SLICE_SECONDS)
+            if self._slicer.minute == minute:
+                self._put_slices(self._slicer.flush(), cause)
 
     def _put_slices(self, whole: Iterable[tuple[bytes, ...]], cause: str) -> None:
         for payloads in whole:
