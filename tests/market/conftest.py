@@ -200,7 +200,7 @@ class Kit:
     today = TODAY
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kit() -> Kit:
     return Kit()
 

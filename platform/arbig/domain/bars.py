@@ -132,7 +132,7 @@ class BarGenerator:
         self._time: datetime | None = None
         self._volume: int | None = None  # the trading day's totals so far; None before its first tick
         self._turnover: float | None = None
-        self._next_seq: int | None = 1
+        self._next_seq: int | None = None
         self._clock = whole_since
         self._paused = False
         self._blind = whole_since is None  # nothing seen yet, or not since the connection came back
@@ -232,15 +232,16 @@ class BarGenerator:
 
     def _on_turn(self, tick: TickData) -> list[BarData]:
         """Every tick that does not simply continue the running bar."""
-        if self._paused or self._is_late(tick):
+        if self._paused:
             self.dropped += 1
             return []
         minutes = self._minutes_of(tick)
         slot = minutes.slot_at(tick.datetime)
         in_order = tick.seq is not None and tick.seq == self._next_seq
-        if slot is None or self._is_closed(slot, minutes):
+        if slot is None or self._is_late(tick) or self._is_closed(slot, minutes):
             self.dropped += 1
-            self._next_seq = tick.seq + 1 if tick.seq is not None and in_order else self._next_seq
+            if tick.seq is not None and in_order:
+                self._next_seq = tick.seq + 1  # dropped, but not missed
             return []
         self._look(tick.datetime)
         self._missed = not in_order and (self._missed or self._jumps(tick, minutes is self._minutes))
