@@ -23,7 +23,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from arbig.bus.port import Bus, BusError
 from arbig.bus.topics import HEARTBEAT, group_of
@@ -150,8 +150,7 @@ class Life:
         self.heartbeat_at: datetime | None = None
         self.lag: int | None = None
         self.bus_down = False
-        self.app = FastAPI(title=f"ARBIG {kind.name}", docs_url=None, redoc_url=None, openapi_url=None)
-        self._own_routes()
+        self.app = self._face()
 
     async def lead(self) -> int:
         """Returns the exit code of the process."""
@@ -182,7 +181,9 @@ class Life:
 
     async def _bear(self) -> Service:
         service = self.service = self.kind(self.settings, await self._bus(), self.clock)
-        service.routes(self.app)
+        app = self._face()
+        service.routes(app)
+        self.app = app
         return service
 
     async def _rise(self, service: Service) -> None:
@@ -281,8 +282,9 @@ class Life:
             return self.service.admits(connection)
         return has_token(connection, self.settings)
 
-    def _own_routes(self) -> None:
-        app = self.app
+    def _face(self) -> FastAPI:
+        """What every service answers. The service adds to a fresh one, before its first request."""
+        app = FastAPI(title=f"ARBIG {self.kind.name}", docs_url=None, redoc_url=None, openapi_url=None)
 
         @app.get("/health")
         async def health() -> JSONResponse:
@@ -302,6 +304,8 @@ class Life:
             from arbig.runtime.metrics import exposition
 
             return PlainTextResponse(exposition(self.status()), media_type="text/plain; version=0.0.4")
+
+        return app
 
 
 async def _while_alive(vital: Sequence[asyncio.Future[None]], step: Coroutine[Any, Any, T]) -> T:
@@ -324,17 +328,16 @@ OWN_PATHS = frozenset({"/health", "/ready", "/status", "/metrics"})
 class Door:
     """Who may enter: our own host name only; /health for everybody, the rest by what the service admits."""
 
-    def __init__(self, app: ASGIApp, life: Life) -> None:
-        self.app = app
+    def __init__(self, life: Life) -> None:
         self.life = life
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
+            await self.life.app(scope, receive, send)
             return
         refusal = self._refusal(HTTPConnection(scope))
         if refusal is None:
-            await self.app(scope, receive, send)
+            await self.life.app(scope, receive, send)
         elif scope["type"] == "http":
             await refusal(scope, receive, send)
         else:
@@ -366,7 +369,7 @@ class _Server(uvicorn.Server):
     def __init__(self, life: Life) -> None:
         super().__init__(
             uvicorn.Config(
-                Door(life.app, life),
+                Door(life),
                 host="127.0.0.1",
                 port=life.settings.port(life.kind.name),
                 log_config=None,
