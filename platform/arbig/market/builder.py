@@ -13,9 +13,10 @@ from arbig.domain.bars import BarGenerator, Link
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import BarData, Heartbeat, TickData
 from arbig.domain.sessions import CalendarError
+from arbig.market.complaints import Complaints
 from arbig.market.hours import Hours
 from arbig.market.journal import TickJournal, line_of
-from arbig.market.subscriber import Complaints, Received
+from arbig.market.subscriber import Received
 from arbig.runtime.clock import Clock
 
 log = logging.getLogger(__name__)

@@ -21,11 +21,12 @@ from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import BarData, EventData, EventType, TickData, decode, encode
 from arbig.market.builder import BarBuilder
 from arbig.market.cache import MarketCache
+from arbig.market.complaints import Complaints
 from arbig.market.history import Ask, History, on_wire
 from arbig.market.hours import Hours
 from arbig.market.journal import TickJournal
 from arbig.market.queries import Gap, QueryError, answer, question
-from arbig.market.subscriber import Complaints, Received, TickSubscriber
+from arbig.market.subscriber import Received, TickSubscriber
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 
 from arbig.bus.port import Bus
 from arbig.bus.topics import GATEWAY, HEARTBEAT, TICK
 from arbig.domain.messages import Heartbeat, MessageError, TickData, decode
+from arbig.market.complaints import Complaints
 from arbig.runtime.clock import Clock
 
-log = logging.getLogger(__name__)
-
-SAY_AGAIN_SECONDS = 10.0
 PREFIX = TICK.of("")
 BEAT = HEARTBEAT.of(GATEWAY)
 
 Received = tuple[bytes, TickData | Heartbeat]
-
-
-class Complaints:
-    """What cannot be used is counted, and said in one line now and then, not once for each message."""
-
-    def __init__(self, clock: Clock, what: str) -> None:
-        self.count = 0
-        self._clock = clock
-        self._what = what
-        self._said_at: float | None = None
-
-    def add(self, line: str) -> None:
-        self.count += 1
-        now = self._clock.monotonic()
-        if self._said_at is None or now - self._said_at >= SAY_AGAIN_SECONDS:
-            self._said_at = now
-            log.warning("%s, %d so far; the latest: %s", self._what, self.count, line)
 
 
 class TickSubscriber:
