@@ -144,7 +144,7 @@ BY_TYPE: dict[Any, str] = {
     list: "a list",
     dict: "keys and values",
 }
-EXAMPLES: dict[Any, Any] = {int: 1, float: 1.0, str: "text", bool: True, list: "[...]"}
+EXAMPLES: dict[Any, str] = {int: "1", float: "1.0", str: "text", bool: "true", list: "[...]"}
 
 
 def explain(error: ErrorDetails, model: type[BaseModel], values: Any) -> str:
@@ -193,7 +193,7 @@ def _expectation(error: ErrorDetails, field: FieldInfo | None) -> str:
 
 def _example(error: ErrorDetails, field: FieldInfo | None) -> str:
     if error["type"] == "string_type" and isinstance(error["input"], (int, float)):
-        return '"..." in quotation marks'
+        return '"..."'
     if field is not None and field.examples:
         return _yaml(field.examples[0])
     if field is not None and field.default not in (PydanticUndefined, None, ""):
@@ -202,7 +202,10 @@ def _example(error: ErrorDetails, field: FieldInfo | None) -> str:
         return str(error["ctx"]["expected"]).split(" or ")[0].split(",")[0].strip("'")
     if error["type"] in BOUNDS and "length" not in BOUNDS[error["type"]][0]:
         return str(error["ctx"][BOUNDS[error["type"]][0]])
-    return _yaml(EXAMPLES.get(_plain(field.annotation) if field else str, "..."))
+    inner = _models_in(field.annotation) if field is not None else []
+    if inner:
+        return "{" + ", ".join(f"{name}: ..." for name in inner[0].model_fields) + "}"
+    return EXAMPLES.get(_plain(field.annotation), "...") if field is not None else "..."
 
 
 def _yaml(value: Any) -> str:
