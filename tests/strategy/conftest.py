@@ -132,6 +132,8 @@ class Desk:
 
     async def until(self, condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
         async def holds() -> bool:
+            if not self.service._died.empty():
+                raise self.service._died.get_nowait()
             return condition()
 
         await until(holds, what, seconds)

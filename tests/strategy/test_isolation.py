@@ -192,5 +192,5 @@ def test_an_order_of_a_strategy_process_bears_its_cause_and_identity(floor):
     order, bad = asyncio.run(flow())
     assert order.direction is Direction.LONG
     assert order.cause == "tick:au2512:1"
-    assert (order.run_id, order.code_hash) == (bad.run_id, bad.code_hash)
+    assert (order.run_id, order.code_hash) == (bad.desk.run_id, bad.desk.code_hash)
     assert (order.expires_at - order.timestamp).total_seconds() == 3

@@ -68,7 +68,7 @@ def test_a_fill_moves_the_position_and_is_counted_once(plain):
             assert live.describe()["pos"] == 1
             assert live.describe()["entry_price"] == 801
             assert variable(live, "trades") == 1
-            assert live.orders == {}
+            assert live.desk.orders == {}
 
     asyncio.run(flow())
 
@@ -83,7 +83,7 @@ def test_buy_returns_the_name_under_which_the_order_is_known_afterwards(plain):
             await desk.status(order, Status.NOTTRADED)
             await desk.until(lambda: bool(variable(live, "orders")), "news")
             assert variable(live, "names") == [order.request_id]
-            assert list(live.orders) == [order.request_id]
+            assert list(live.desk.orders) == [order.request_id]
 
     asyncio.run(flow())
 
@@ -212,7 +212,7 @@ def test_a_stopped_strategy_cancels_its_orders_and_stays_stopped(plain):
             live = desk.live("Plain")
             await desk.tick(801)
             (order,) = await desk.some_requests(1)
-            first_run = live.run_id
+            first_run = live.desk.run_id
             await live.command("stop")
             _, cancel = await desk.requests()
             assert cancel.order_request_id == order.request_id
@@ -222,7 +222,7 @@ def test_a_stopped_strategy_cancels_its_orders_and_stays_stopped(plain):
             assert live.state == "STOPPED"
             await live.command("start")
             assert live.state == "RUNNING"
-            assert live.run_id != first_run
+            assert live.desk.run_id != first_run
 
     asyncio.run(flow())
 
@@ -256,7 +256,7 @@ def test_a_stop_order_waits_while_the_price_is_locked_at_its_limit(plain):
     async def flow():
         async with plain.open() as desk:
             await desk.tick(804)
-            await desk.until(lambda: bool(desk.live("Plain").stop_orders), "the stop order")
+            await desk.until(lambda: bool(desk.live("Plain").desk.stop_orders), "the stop order")
             for _ in range(2):
                 await desk.tick(720, bid_volume_1=0, bid_price_1=0.0)
             await desk.until(lambda: desk.service.subscriber.ticks == 3, "the ticks")
@@ -275,10 +275,10 @@ def test_stop_orders_and_variables_survive_a_restart(plain):
             await desk.tick(804)
             await desk.bar(0, 800)
             await desk.until(lambda: bool(desk.live("Plain").kept_variables.get("names")), "the variables")
-            (name,) = desk.live("Plain").stop_orders
+            (name,) = desk.live("Plain").desk.stop_orders
         async with plain.open() as desk:
             live = desk.live("Plain")
-            assert list(live.stop_orders) == [name]
+            assert list(live.desk.stop_orders) == [name]
             assert variable(live, "names") == [name]
             await desk.tick(790)
             (order,) = await desk.some_requests(1)
@@ -294,11 +294,11 @@ def test_a_bar_fires_a_stop_order_whose_tick_was_lost(plain):
         async with plain.open() as desk:
             live = desk.live("Plain")
             await desk.tick(804)
-            await desk.until(lambda: bool(live.stop_orders), "the stop order")
+            await desk.until(lambda: bool(live.desk.stop_orders), "the stop order")
             await desk.bar(0, 800, low_price=780.0)
             await desk.tick(800)
             await desk.bar(1, 800, low_price=780.0)
-            await desk.until(lambda: bool(live._due), "the bar")
+            await desk.until(lambda: bool(live.guard.due), "the bar")
             await desk.tick(800)
             assert len(await desk.some_requests(1)) == 1
 
@@ -413,5 +413,27 @@ def test_a_status_that_is_garbage_goes_to_the_dead_letters_and_the_rest_goes_on(
             await desk.until(lambda: desk.live("Plain").describe()["pos"] == 1, "the fill")
             assert len(await desk.bus.read("stream:dead")) == 1
             assert desk.service.subscriber.bad_messages == 2
+
+    asyncio.run(flow())
+
+
+def test_a_pause_by_a_person_holds_back_opening_stop_orders_only(plain):
+    """A stop that closes protects; it is no new signal."""
+
+    async def flow():
+        async with plain.open() as desk:
+            live = desk.live("Plain")
+            await desk.tick(803)
+            await desk.tick(804)
+            await desk.until(lambda: len(live.desk.stop_orders) == 2, "both stop orders")
+            await live.command("pause")
+            await desk.tick(811)
+            await desk.tick(790)
+            (order,) = await desk.some_requests(1)
+            assert order.offset is Offset.CLOSE
+            assert len(live.desk.stop_orders) == 1
+            await live.command("resume")
+            await desk.tick(811)
+            assert (await desk.some_requests(2))[1].offset is Offset.OPEN
 
     asyncio.run(flow())

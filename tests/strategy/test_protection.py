@@ -74,7 +74,7 @@ def test_a_stop_loss_closes_across_the_best_price_and_is_repriced_until_filled(l
             await desk.tick(782)
             assert len(await desk.requests()) == 2
             await desk.status(first, Status.CANCELLED, 1)
-            await desk.until(lambda: not desk.live("Idle").orders, "the cancel")
+            await desk.until(lambda: not desk.live("Idle").desk.orders, "the cancel")
             await desk.tick(782)
             second = (await desk.some_requests(3))[2]
             assert (second.volume, second.direction) == (1, Direction.SHORT)
@@ -82,7 +82,7 @@ def test_a_stop_loss_closes_across_the_best_price_and_is_repriced_until_filled(l
             await desk.fill(second)
             await desk.until(lambda: desk.live("Idle").describe()["pos"] == 0, "flat")
             await desk.tick(780)
-            await desk.until(lambda: not desk.live("Idle").exits, "the end of it")
+            await desk.until(lambda: not desk.live("Idle").desk.exits, "the end of it")
             await desk.tick(780)
             assert (await desk.some_requests(4))[3].offset is Offset.OPEN
 
@@ -101,7 +101,7 @@ def test_working_orders_go_before_the_close_so_that_no_lot_is_sold_twice(long_tw
             assert len(await desk.requests()) == 2
             # it filled one lot before the cancel came; that lot's trade report is late
             await desk.status(own, Status.CANCELLED, 1)
-            await desk.until(lambda: not desk.live("Idle").orders, "the cancel")
+            await desk.until(lambda: not desk.live("Idle").desk.orders, "the cancel")
             await desk.tick(784)
             assert len(await desk.requests()) == 2
             late = own
@@ -160,7 +160,7 @@ def test_a_rejected_close_is_tried_again_later_not_at_every_tick(long_two):
             await desk.tick(784)
             (order,) = await desk.some_requests(1)
             await desk.status(order, Status.REJECTED, error_msg="closed session")
-            await desk.until(lambda: not desk.live("Idle").orders, "the reject")
+            await desk.until(lambda: not desk.live("Idle").desk.orders, "the reject")
             for _ in range(5):
                 await desk.tick(784)
             await desk.until(lambda: desk.service.subscriber.ticks == 6, "the ticks")

@@ -58,7 +58,7 @@ class StrategyEngine:
         """The files of `config/strategies/`; a bad one is said and stands for itself."""
         for file in read_files(self.house.settings.config / "strategies"):
             live = LiveStrategy(file, self.house)
-            live.stop_orders = {one.stop_orderid: one for one in self.house.store.waiting_stop_orders(live.name)}
+            live.desk.stop_orders = {one.stop_orderid: one for one in self.house.store.waiting_stop_orders(live.name)}
             self.strategies[live.name] = live
             if file.error is not None:
                 log.error(file.error, strategy_name=live.name)
@@ -112,7 +112,7 @@ class StrategyEngine:
         for order in (msgspec.convert(one, OrderData) for one in orders["orders"]):
             live = self.strategies.get(order.strategy_name)
             if live is not None and order.is_active():
-                live.adopt(order)
+                live.desk.adopt(order)
         state = await self.ask("trading", "GET", "/state")
         self.set_connected(state["state"] != "RECONCILING")
 
@@ -137,9 +137,7 @@ class StrategyEngine:
         tick = decode(TickData, payload)
         self.house.ticks[tick.symbol] = tick
         for live in self._by_symbol.get(tick.symbol, ()):
-            live.hear_tick(payload, tick)
-            if live.needs_guard:
-                await live.guard(tick)
+            await live.hear_tick(payload, tick)
 
     def on_bar(self, payload: bytes) -> None:
         bar = decode(BarData, payload)

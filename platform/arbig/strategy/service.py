@@ -20,6 +20,7 @@ from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings
+from arbig.store.database import StoreError
 from arbig.store.strategies import StrategyStore
 from arbig.strategy.engine import Ask, StrategyEngine
 from arbig.strategy.frames import Fetch
@@ -128,7 +129,10 @@ class StrategyService(Service):
             live = self._named(name)
             if command not in COMMANDS:
                 raise HTTPException(404, f"{command}: no such command; expected one of: {', '.join(COMMANDS)}")
-            await live.command(command)
+            try:
+                await live.command(command)
+            except StoreError as error:
+                raise HTTPException(503, str(error)) from None
             return live.describe()
 
     def _ready(self) -> StrategyEngine:

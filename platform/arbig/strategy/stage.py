@@ -204,7 +204,7 @@ class Stage:
             lots,
             lock=lock,
             net=net,
-            holding=max(0, -direction.sign * holding.net) - holding.closing,
+            holding=max(0, -direction.sign * holding.net - holding.closing),
             yesterday=holding.yesterday_short if direction is Direction.LONG else holding.yesterday_long,
         )
         return [self._send(vt_symbol, direction, part, price, number) for part, number in wishes]
