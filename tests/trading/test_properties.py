@@ -149,7 +149,7 @@ def seen(manager: OrderManager) -> tuple[dict[str, OrderState], dict[tuple[str, 
     return states, {(book.strategy_name, book.symbol): (book.volume, round(book.cash, 6)) for book in books}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(lives(), st.randoms(use_true_random=False), st.booleans())
 def test_shuffled_and_repeated_evidence_ends_like_the_true_sequence(
     life: tuple[list[CommandData], list[Evidence]], dice: random.Random, orders_first: bool

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Insert, MetaData, Update, create_engine, event, insert, inspect, select
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from arbig.store import tables
 from arbig.store.sqlite import PRAGMAS, explained
@@ -51,7 +51,7 @@ class Database:
     def errors(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:  # says something about the rows, not about the file
+        except sqlite3.IntegrityError:  # says something about the rows, not about the file
             raise
         except (DBAPIError, sqlite3.Error) as error:
             raise explained(self.path, error) from error
@@ -90,7 +90,9 @@ class Prepared:
     def execute(self, connection: Connection, row: Mapping[str, Any]) -> int:
         """How many rows it touched."""
         values = {key: row[key] if encode is None else encode(row[key]) for key, encode in self._encoders}
-        return connection.exec_driver_sql(self._sql, values).rowcount
+        cursor = connection.connection.cursor()
+        cursor.execute(self._sql, values)
+        return cursor.rowcount
 
 
 def _engine(path: Path) -> Engine:

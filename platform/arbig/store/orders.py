@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from datetime import datetime as Time
+from sqlite3 import IntegrityError
 from typing import Any
 
 import msgspec
 from msgspec.structs import asdict, replace
 from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from arbig.domain.messages import Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
 from arbig.domain.orders import OrderState, Stage

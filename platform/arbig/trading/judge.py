@@ -96,7 +96,7 @@ class Judge:
 
     def _lateness(self, request: OrderRequest) -> str | None:
         late = (self.clock.now() - expiry_of(request)).total_seconds()
-        return f"{request.symbol}: the order came {late:.1f} s after it had expired" if late > 0 else None
+        return f"{request.symbol}: the order expired {late:.1f} s before Trading could send it" if late > 0 else None
 
     def _contract(self, symbol: str, exchange: Exchange, day: date) -> Instrument | Refusal:
         """Whether a contract is listed takes long to find out, and holds for the whole day."""

@@ -35,7 +35,7 @@ from arbig.runtime.clock import Clock
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
-from arbig.runtime.settings import Settings
+from arbig.runtime.settings import Settings, SettingsError
 from arbig.store.database import Database, StoreError
 from arbig.store.orders import OrderStore, Received
 from arbig.store.snapshots import SnapshotStore
@@ -103,7 +103,10 @@ class TradingService(Service):
     def _open(self) -> None:
         rules, instruments = load_rules(self.settings), load_instruments(self.settings)
         calendar = load_calendar(self.settings)
-        self.database = Database.open(self.settings.data / "db" / "trading.db")
+        try:
+            self.database = Database.open(self.settings.data / "db" / "trading.db")
+        except StoreError as error:
+            raise SettingsError(str(error)) from None
         self.is_open = True
         self.store = OrderStore(self.database, self.account_id)
         self.snapshots = SnapshotStore(self.database, self.account_id)
@@ -288,6 +291,7 @@ class TradingService(Service):
             self._is_listening.set()
 
     async def _consume(self) -> None:
+        """In this order: when a strategy answers a fill with a close, the fill and the position lie in front of it."""
         handlers = {
             EVENT.name: self._on_event,
             ORDER_STATUS.name: self._on_order,
