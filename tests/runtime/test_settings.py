@@ -91,7 +91,9 @@ def test_a_deep_field_is_named_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "config" / "risk.yaml"
     path.parent.mkdir()
     for text, expected in {
-        "order_rate: {per_second: x}": "order_rate.per_second: found 'x', expected a number; write e.g. per_second: 5.0",
+        "order_rate: {per_second: x}": (
+            "order_rate.per_second: found 'x', expected a number; write e.g. per_second: 5.0"
+        ),
         "order_rate: {per_second: -1}": (
             "order_rate.per_second: found -1, expected more than 0.0; write e.g. per_second: 5.0"
         ),
