@@ -1,8 +1,8 @@
 """Consumer: reads streams for one group, entry by entry, and loses none.
 
 Four rules, each the mend of a loss that was measured: this consumer's own pending entries first, and again after every
-error; blocks of at most two seconds on a connection of one's own; a group that is gone is made again at 0, loudly; an
-entry is acknowledged only after its effect is durable.
+error; blocks of at most two seconds on a connection of one's own; a group that is gone is made again at 0, and ends the
+reader loudly so that its service resynchronises; an entry is acknowledged only after its effect is durable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 
 from arbig.bus.delivery import dead_letter, deliver
 from arbig.bus.line import Command, Line, RedisAddress, complaint
-from arbig.bus.port import BusError, Entry, Handler
+from arbig.bus.port import BusError, DataLost, Entry, Handler
 from arbig.bus.topics import DEAD
 from arbig.domain.messages import SHANGHAI
 
@@ -71,12 +71,12 @@ class Consumer:
     async def _make_groups(self, line: Line) -> None:
         streams = list(self._handlers)
         replies = await line.call([("XGROUP", "CREATE", stream, self._group, "0", "MKSTREAM") for stream in streams])
-        for stream, reply in zip(streams, replies, strict=True):
-            if not isinstance(reply, hiredis.ReplyError):
-                if self._made_groups:
-                    log.error("Redis lost data: %s of %s was gone and is made again at 0", self._group, stream)
-            elif not str(reply).startswith("BUSYGROUP"):
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("BUSYGROUP"):
                 raise complaint(self._address, reply)
+        made = [stream for stream, reply in zip(streams, replies, strict=True) if reply == b"OK"]
+        if made and self._made_groups:
+            raise DataLost(f"Redis lost data: {self._group} of {', '.join(made)} was gone and is made again at 0")
         self._made_groups = True
 
     async def _finish_pending(self, line: Line) -> None:

@@ -11,6 +11,11 @@ class BusError(ConnectionError):
     """Redis is gone, refuses us or is out of memory: said in one line, with the mend where there is one."""
 
 
+class DataLost(RuntimeError):
+    """Redis was emptied under a reader. Its groups stand again, at 0; what was unread is gone, so the service must
+    resynchronise with the owners of the truth: it ends, and its start does that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One stream entry as delivered. `deliveries` counts this delivery."""
