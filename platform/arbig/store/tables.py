@@ -111,7 +111,7 @@ inbox = Table(
     Column("kind", Text, nullable=False),
     Column("answer", Text, nullable=False),
     Column("received_at", ShanghaiTime, nullable=False),
-    Index("inbox_by_time", "received_at"),
+    sqlite_with_rowid=False,
 )
 
 outbox = Table(

@@ -90,8 +90,8 @@ def _add_books() -> None:
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("answer", sa.Text, nullable=False),
         sa.Column("received_at", sa.DateTime, nullable=False),
+        sqlite_with_rowid=False,
     )
-    op.create_index("inbox_by_time", "inbox", ["received_at"])
     op.create_table(
         "outbox",
         sa.Column("id", sa.Integer, primary_key=True),
