@@ -1,0 +1,162 @@
+"""The console's board and tables: what comes over the line becomes candles, rows and figures."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "dashboards"))
+
+from views.board import KEPT_CANDLES, Board, Candle, Series
+from views.chart import Chart
+from views.tables import COLUMNS, columns_of, lamp_of, order_rows, signed, span
+from views.words import WORDS, word
+
+from arbig.client.feed import News
+from arbig.domain.messages import SHANGHAI, Exchange, TickData
+from arbig.runtime.settings import Settings
+
+NINE = datetime(2025, 10, 9, 9, 0, tzinfo=SHANGHAI)
+
+
+def candle(minute: int, close: float = 880.0) -> Candle:
+    return Candle(NINE + timedelta(minutes=minute), 880.0, 881.0, 879.0, close, 10)
+
+
+def tick(seconds: float, price: float, volume: int = 0) -> TickData:
+    whole = dict.fromkeys(("open_interest", "last_volume", "bid_volume_1", "ask_volume_1"), 1)
+    prices = dict.fromkeys(
+        ("open_price", "high_price", "low_price", "pre_close", "limit_up", "limit_down", "bid_price_1", "ask_price_1"),
+        880.0,
+    )
+    time = NINE + timedelta(seconds=seconds)
+    return TickData(
+        symbol="au2512", exchange=Exchange.SHFE, datetime=time, last_price=price, volume=volume, **whole, **prices
+    )
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    return {
+        "order_id": "o1",
+        "request_id": "r1",
+        "symbol": "au2512",
+        "exchange": "SHFE",
+        "direction": "LONG",
+        "offset": "OPEN",
+        "order_type": "LIMIT",
+        "price": 880.5,
+        "volume": 2,
+        "traded": 1,
+        "status": "PARTTRADED",
+        "datetime": "2025-10-09T09:00:01.000",
+        "strategy_name": "MaRsiStrategy",
+    } | changes
+
+
+def news(topic: str, data: Any) -> News:
+    return News(topic, msgspec.Raw(msgspec.json.encode(data)))
+
+
+@pytest.fixture
+def board(settings: Settings) -> Board:
+    return Board(settings)
+
+
+def test_ticks_grow_a_candle_and_the_bar_that_follows_has_the_last_word() -> None:
+    series = Series()
+    series.put(candle(0))
+    for seconds, price, volume in ((60, 880.0, 100), (70, 882.0, 105), (80, 879.5, 111)):
+        series.grow(tick(seconds, price, volume), NINE + timedelta(minutes=1))
+    growing = series.candles[-1]
+    assert (880.0, 882.0, 879.5, 879.5, 11) == (
+        growing.open,
+        growing.high,
+        growing.low,
+        growing.close,
+        growing.volume,
+    )
+    series.put(candle(1, 881.0))
+    assert [candle(0), candle(1, 881.0)] == series.candles
+
+
+def test_a_trade_at_a_closing_tick_belongs_to_the_bar_before_the_break() -> None:
+    series = Series()
+    series.load([candle(0), candle(1), candle(30)])
+    places = [series.place_of(NINE + timedelta(minutes=minute)) for minute in (-1, 0, 2, 31)]
+    assert [None, 0, 1, 2] == places
+
+
+def test_a_series_does_not_grow_without_end() -> None:
+    series = Series()
+    for minute in range(KEPT_CANDLES + 1):
+        series.put(candle(minute))
+    assert (candle(KEPT_CANDLES), True) == (series.candles[-1], len(series.candles) < KEPT_CANDLES)
+    assert series.epoch == 1
+
+
+@given(some.lists(some.integers(0, 12), max_size=40))
+def test_what_is_drawn_is_always_what_the_series_holds(minutes: list[int]) -> None:
+    """Late, repeated and missing bars; the drawing is patched and streamed, never drawn anew by hand."""
+    series, chart = Series(), Chart()
+    series.load([candle(0)])
+    for number, minute in enumerate(minutes):
+        series.put(candle(minute, 879.0 + number % 3))
+        chart._draw_candles(series)
+    chart._draw_candles(series)
+    times = [one.time for one in series.candles]
+    assert sorted(set(times)) == times
+    drawn = chart._candles.data
+    assert [one.close for one in series.candles] == list(drawn["close"])
+    assert list(range(len(times))) == list(drawn["i"])
+
+
+def test_only_working_orders_stay_on_the_board(board: Board) -> None:
+    board.absorb(news("order_status", order()))
+    assert ["r1"] == list(board.orders)
+    board.absorb(news("order_status", order(status="ALLTRADED", traded=2)))
+    assert {} == board.orders
+    board.absorb(news("orders", {"as_of": {}, "orders": [order(request_id="r2")]}))
+    assert [["o1", "09:00:01", "au2512", ["Buy open", "up"], "880.5", "2", ["1", ""], ["Cancel", "", "cancel"]]] == (
+        order_rows(board.working(), {"au2512": 1}, "en")
+    )
+
+
+def test_a_service_that_is_away_leaves_the_last_picture(board: Board) -> None:
+    account = {"as_of": {}, "account": {"balance": 100.0}}
+    board.absorb(news("account", account))
+    board.absorb(news("account", {"error": "trading does not answer"}))
+    assert board.account is not None
+    assert board.account.account.balance == 100.0
+
+
+def test_the_lamp_names_the_first_thing_that_is_wrong(board: Board) -> None:
+    lamps = [lamp_of(board, "en")[0]]
+    board.trouble = ""
+    lamps.append(lamp_of(board, "en")[0])
+    for connected in (False, True):
+        board.heard["heartbeat"] = board._clock.monotonic()
+        beat = {"datetime": "2025-10-09T09:00:00", "connected": connected, "silence": {"gateway": 0.2}}
+        board.absorb(news("heartbeat", beat))
+        lamps.append(lamp_of(board, "zh")[0])
+    assert ["off", "wait", "ill", "live"] == lamps
+
+
+def test_every_word_exists_in_both_languages_and_every_column_has_one() -> None:
+    assert all(english and chinese for english, chinese in WORDS.values())
+    for table in COLUMNS:
+        assert [kind for _, kind in columns_of(table, "en")] == [kind for _, kind in columns_of(table, "zh")]
+        keys = {key for column in COLUMNS[table].split() if (key := column.partition(":")[0])}
+        assert keys <= set(WORDS)
+    assert ("Sell", "卖") == (word("SELL", "en"), word("SELL", "zh"))
+
+
+def test_figures_as_a_trader_reads_them() -> None:
+    assert [["+1,240", "up"], ["-80", "down"], ["0", ""]] == [signed(value) for value in (1240.2, -80, 0.0)]
+    assert ["", "0:07", "2:05", "1:01:01"] == [span(seconds) for seconds in (None, 7.9, 125, 3661)]
