@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -20,10 +21,12 @@ from arbig.domain.counter import (
     Query,
     QueryHistory,
     ReplayEnd,
+    Start,
     Subject,
     Subscribe,
     TickBatch,
     TradeReport,
+    Wish,
     Word,
 )
 from arbig.domain.instruments import UnknownSymbol
@@ -80,7 +83,30 @@ class Counter:
         """Everything up to the session time has been told: a restart need not tell it again."""
         self._commit(())
 
-    def login(self, wish: Login) -> tuple[Word, ...]:
+    def on_wish(self, wish: Wish) -> Said:
+        """What a client who has logged in, or is about to, is answered."""
+        match wish:
+            case Login():
+                return Said(to_asker=self._greeting(wish))
+            case InsertOrder():
+                return self._effect(self.exchange.insert_order(wish))
+            case CancelOrder():
+                return self._effect(self.exchange.cancel_order(wish))
+            case Subscribe():
+                self._subscribe(wish.symbols)
+            case Query():
+                return Said(to_asker=(self._answer(wish),))
+            case QueryHistory():
+                return Said(to_asker=(self._history(wish),))
+            case Start():
+                self.running = True
+        return Said()
+
+    def _effect(self, events: Sequence[Event]) -> Said:
+        self._commit(events)
+        return Said(to_all=tuple(_words(events)))
+
+    def _greeting(self, wish: Login) -> tuple[Word, ...]:
         truth = self.exchange.truth
         greeting = LoggedIn(
             trading_day=truth.trading_day,
@@ -91,47 +117,36 @@ class Counter:
         )
         return (greeting, *self.store.replay(wish.since, truth.trading_day), ReplayEnd(flow=truth.flow))
 
-    def insert(self, wish: InsertOrder) -> Said:
-        events = self.exchange.insert_order(wish)
-        self._commit(events)
-        words = tuple(_words(events))
-        return Said(to_all=words)
-
-    def cancel(self, wish: CancelOrder) -> Said:
-        events = self.exchange.cancel_order(wish)
-        self._commit(events)
-        return Said(to_all=tuple(_words(events)))
-
-    def subscribe(self, wish: Subscribe) -> None:
-        """Unknown contracts are left out: the front says nothing about them either."""
-        for symbol in wish.symbols:
-            try:
+    def _subscribe(self, symbols: Iterable[str]) -> None:
+        """Unknown contracts are left out: a front says nothing about them either."""
+        for symbol in symbols:
+            with contextlib.suppress(UnknownSymbol):
                 self.exchange.subscribe([symbol])
-            except UnknownSymbol:
-                continue
         self._commit(())
 
-    def query(self, wish: Query) -> Answer:
-        exchange = self.exchange
-        match wish.subject:
+    def _answer(self, question: Query) -> Answer:
+        number, exchange = question.number, self.exchange
+        match question.subject:
             case Subject.ORDERS:
-                return Answer(number=wish.number, orders=exchange.order_reports())
+                return Answer(number=number, orders=exchange.order_reports())
             case Subject.TRADES:
-                return Answer(number=wish.number, trades=self.store.trades(exchange.trading_day))
+                return Answer(number=number, trades=self.store.trades(exchange.trading_day))
             case Subject.POSITIONS:
-                return Answer(number=wish.number, positions=exchange.positions())
+                return Answer(number=number, positions=exchange.positions())
             case Subject.ACCOUNT:
-                return Answer(number=wish.number, account=exchange.account_row())
+                return Answer(number=number, account=exchange.account_row())
             case Subject.CLOCK:
-                clock = ClockRow(
-                    session_time=exchange.session_time,
-                    trading_day=exchange.trading_day,
-                    speed=self.speed,
-                    running=self.running,
-                )
-                return Answer(number=wish.number, clock=clock)
+                return Answer(number=number, clock=self._clock())
 
-    def history(self, wish: QueryHistory) -> Answer:
+    def _clock(self) -> ClockRow:
+        return ClockRow(
+            session_time=self.exchange.session_time,
+            trading_day=self.exchange.trading_day,
+            speed=self.speed,
+            running=self.running,
+        )
+
+    def _history(self, wish: QueryHistory) -> Answer:
         try:
             return Answer(number=wish.number, bars=tuple(self.exchange.history(wish.symbol, wish.start, wish.end)))
         except UnknownSymbol as error:

@@ -17,16 +17,11 @@ from pathlib import Path
 import structlog
 
 from arbig.domain.counter import (
-    CancelOrder,
     CutLine,
     FrameError,
-    InsertOrder,
     Login,
     LoginRefused,
-    Query,
-    QueryHistory,
-    Start,
-    Subscribe,
+    Wish,
     Word,
     error_message,
     frame,
@@ -79,6 +74,7 @@ class ExchangeServer:
         self.clock = clock
         self._clients: set[Client] = set()
         self._cut_until = 0.0
+        self._broken: asyncio.Queue[StoreError] = asyncio.Queue()
 
     async def serve(self) -> None:
         """Until cancelled."""
@@ -87,11 +83,17 @@ class ExchangeServer:
         os.chmod(self.socket, 0o600)
         log.info("ready", session_time=self.counter.exchange.session_time.isoformat(), socket=str(self.socket))
         try:
-            await self._run_clock()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._run_clock())
+                tasks.create_task(self._until_broken())
         finally:
             server.close()
             for client in self._clients:
                 client.writer.close()
+
+    async def _until_broken(self) -> None:
+        """What could not be committed has not happened: the process ends, the next one reads what is on disk."""
+        raise await self._broken.get()
 
     async def _run_clock(self) -> None:
         grace = timedelta(seconds=self.config.closing_grace)
@@ -119,13 +121,15 @@ class ExchangeServer:
                 await writer.drain()
         except (FrameError, ConnectionError) as error:
             log.warning(f"client dropped: {error}")
+        except StoreError as error:
+            self._broken.put_nowait(error)
         finally:
             self._clients.discard(client)
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    def _on_wish(self, client: Client, wish: Word) -> None:
+    def _on_wish(self, client: Client, wish: Wish) -> None:
         if isinstance(wish, Login):
             self._on_login(client, wish)
             return
@@ -133,25 +137,12 @@ class ExchangeServer:
             client.say([LoginRefused(error_id=3, error_msg=error_message(3))])
             client.writer.close()
             return
-        match wish:
-            case InsertOrder():
-                said = self.counter.insert(wish)
-                client.say(said.to_asker)
-                self._tell(said.to_all)
-            case CancelOrder():
-                said = self.counter.cancel(wish)
-                client.say(said.to_asker)
-                self._tell(said.to_all)
-            case Query():
-                client.say([self.counter.query(wish)])
-            case QueryHistory():
-                client.say([self.counter.history(wish)])
-            case Subscribe():
-                self.counter.subscribe(wish)
-            case Start():
-                self.counter.running = True
-            case CutLine():
-                self._cut(wish.seconds)
+        if isinstance(wish, CutLine):
+            self._cut(wish.seconds)
+            return
+        said = self.counter.on_wish(wish)
+        client.say(said.to_asker)
+        self._tell(said.to_all)
 
     def _on_login(self, client: Client, wish: Login) -> None:
         if self.clock.monotonic() < self._cut_until:
@@ -159,7 +150,7 @@ class ExchangeServer:
             client.writer.close()
             return
         client.logged_in = True
-        client.say(self.counter.login(wish))
+        client.say(self.counter.on_wish(wish).to_asker)
 
     def _cut(self, seconds: float) -> None:
         self._cut_until = self.clock.monotonic() + seconds
@@ -255,11 +246,11 @@ async def _until_stopped(server: ExchangeServer) -> int:
     try:
         await serving
     except asyncio.CancelledError:
-        pass
-    except StoreError as error:
-        log.error(str(error))
+        server.counter.save_clock()
+        return 0
+    except BaseExceptionGroup as broken:
+        log.error("; ".join(str(error) for error in broken.exceptions))
         return 1
     finally:
-        server.counter.save_clock()
         server.counter.close()
     return 0

@@ -43,6 +43,7 @@ class ExchangeStore:
             with self._file.transaction():
                 self._db.execute("INSERT INTO truth VALUES (1, ?, NULL, NULL)", (identity,))
         elif found[0] != identity:
+            self._file.close()
             raise StoreError(
                 f"{path} belongs to another simulation ({found[0]}), config/simulation.yaml says {identity}: "
                 "put these values back, or start with a fresh folder: arbig up --data DIR"
