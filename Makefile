@@ -14,7 +14,7 @@ help: ## this list
 setup: $(VENV)/.installed ## make the environment only
 
 up: $(VENV)/.installed ## install if needed, start everything, print the links
-	@$(BIN)/arbig up --detach
+	@$(BIN)/arbig up --detach $(ARGS)
 
 down: $(VENV)/.installed ## stop everything
 	@$(BIN)/arbig down

@@ -207,17 +207,16 @@ class Life:
         from arbig.bus.redis import RedisBus
 
         self.waits_for = "redis"
+        patience = len(BACKOFF) if self.settings.redis.embedded else 0
         attempt = 0
         while True:
             try:
-                bus = await RedisBus.connect(self.settings.redis_for(self.kind.name))
+                return await RedisBus.connect(self.settings.redis_for(self.kind.name))
             except (BusError, SettingsError) as error:
-                if attempt == len(BACKOFF):
+                if attempt == patience:
                     log.warning(f"waiting for Redis: {error}")
-                await self.clock.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
-                attempt += 1
-            else:
-                return bus
+            await self.clock.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
+            attempt += 1
 
     async def _predecessor(self, name: str) -> None:
         self.waits_for = name
