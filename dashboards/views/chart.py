@@ -225,6 +225,7 @@ class Chart:
         self._mark_hover.update(renderers=[self._mark_glyphs])
         prices.add_tools(self._hover_words, self._mark_hover)
         prices.xaxis.visible = False
+        prices.min_border_bottom = volumes.min_border_top = 7
         volumes.xaxis[0].formatter = CustomJSTickFormatter(args={"source": self._candles}, code=TIME_LABELS)
         volumes.yaxis[0].formatter = BasicTickFormatter(use_scientific=False)
         volumes.yaxis[0].ticker.desired_num_ticks = 3
