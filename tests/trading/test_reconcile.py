@@ -337,10 +337,12 @@ def test_garbage_goes_to_the_dead_letters_and_orders_go_on(opened: Any) -> None:
         async with opened() as desk:
             for stream in (ORDER, ORDER_STATUS, TRADE, EVENT):
                 await desk.bus.append([(stream.name, b'{"symbol": 12')])
+            await desk.order(request_id="")
+            await desk.order(volume=10**30)
             await desk.bus.publish([("tick:au2512", b"garbage"), ("hb:gateway", b"garbage")])
             await desk.quote()
             await desk.status(await desk.order(), Status.NOTTRADED)
-            assert 4 == len(await desk.said("stream:dead"))
+            assert 6 == len(await desk.said("stream:dead"))
 
     asyncio.run(play())
 

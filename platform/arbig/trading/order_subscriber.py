@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from arbig.bus.port import Entry
 from arbig.bus.topics import CMD, ORDER_STATUS
-from arbig.domain.messages import CommandType, OrderRequest, decode, encode
+from arbig.domain.messages import CommandType, MessageError, OrderRequest, decode, encode
 from arbig.domain.orders import OrderState
 from arbig.runtime.crash import crash_point
 from arbig.store.database import StoreError
@@ -25,6 +25,7 @@ from arbig.trading.state import TradingState
 log = logging.getLogger(__name__)
 
 ACCEPTED = ""
+MOST_LOTS = 2**31
 
 
 class Decision(NamedTuple):
@@ -65,7 +66,7 @@ class OrderSubscriber:
 
     async def on_request(self, entry: Entry) -> None:
         crash_point("tr.after_read")
-        request = decode(OrderRequest, entry.payload)
+        request = checked(decode(OrderRequest, entry.payload))
         decision = self._decide(request)
         try:
             is_new = self._store.decide(*decision)
@@ -148,3 +149,12 @@ class OrderSubscriber:
             written_at=self._judge.clock.now(),
             expires_at=expires_at,
         )
+
+
+def checked(request: OrderRequest) -> OrderRequest:
+    """What cannot even be refused by name, or written down. Raises MessageError."""
+    if not request.request_id:
+        raise MessageError("not an OrderRequest: request_id is empty, expected the request's own name")
+    if abs(request.volume) > MOST_LOTS:
+        raise MessageError(f"not an OrderRequest: volume {request.volume} is no number of lots")
+    return request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from datetime import datetime as Time
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
@@ -55,14 +56,16 @@ def add(app: FastAPI, trading: TradingService) -> None:
 
     @app.get("/orders")
     async def orders(active: bool = True, limit: Limit = 1000) -> Response:
-        found = trading.orders.active() if active else trading.store.recent(limit)[::-1]
-        return _answer(as_of=trading.reconciler.as_of, orders=[_raw(state.to_order_data()) for state in found[-limit:]])
+        as_of = dict(trading.reconciler.as_of)
+        found = trading.orders.active() if active else (await to_thread(trading.store.recent, limit))[::-1]
+        return _answer(as_of=as_of, orders=[_raw(state.to_order_data()) for state in found[-limit:]])
 
     @app.get("/trades")
     async def trades(since: Time | None = None, limit: Limit = 10_000) -> Response:
+        as_of = dict(trading.reconciler.as_of)
         moment = since.replace(tzinfo=SHANGHAI) if since is not None and since.tzinfo is None else since
-        found = trading.store.trades(moment, limit)
-        return _answer(as_of=trading.reconciler.as_of, trades=[_raw(trade) for trade in found])
+        found = await to_thread(trading.store.trades, moment, limit)
+        return _answer(as_of=as_of, trades=[_raw(trade) for trade in found])
 
     @app.get("/account")
     async def account() -> Response:

@@ -336,7 +336,7 @@ class TradingService(Service):
     async def _on_trading_day(self, event: EventData) -> None:
         if event.trading_day is not None and event.trading_day != self.orders.trading_day:
             self.quotes.trading_day = event.trading_day
-            self.orders.load(event.trading_day)
+            await self.durably(lambda: self.orders.load(event.trading_day))
             self._must_resync.set()
 
     async def _on_settled(self, event: EventData) -> None:
