@@ -3,7 +3,7 @@
 The entries wait at Strategy as local stop orders and go out when the price is touched.
 """
 
-from arbig import ArrayManager, BarData, CtaTemplate, StopOrder, StopOrderStatus, TradeData
+from arbig import ArrayManager, BarData, CtaTemplate, OrderData, StopOrder, StopOrderStatus, TradeData
 
 
 class BreakoutStrategy(CtaTemplate):
@@ -25,6 +25,8 @@ class BreakoutStrategy(CtaTemplate):
 
     def on_init(self) -> None:
         self.arrays = ArrayManager(max(self.entry_window, self.atr_window) + 50)
+        self.entries: list[str] = []
+        self.on_their_way: set[str] = set()  # triggered, their fills not known yet
         self.load_bar(5)
 
     def on_bar(self, bar: BarData) -> None:
@@ -34,7 +36,7 @@ class BreakoutStrategy(CtaTemplate):
         upper, lower = self.arrays.donchian(self.entry_window)
         self.upper, self.lower = float(upper), float(lower)
         self.atr = float(self.arrays.atr(self.atr_window))
-        if not self.trading:
+        if not self.trading or self.on_their_way:
             return
         self.cancel_all()
         if self.pos == 0:
@@ -45,8 +47,8 @@ class BreakoutStrategy(CtaTemplate):
 
     def enter(self) -> None:
         step = self.get_pricetick()
-        self.buy(self.upper + step, self.volume, stop=True)
-        self.short(self.lower - step, self.volume, stop=True)
+        self.entries = self.buy(self.upper + step, self.volume, stop=True)
+        self.entries += self.short(self.lower - step, self.volume, stop=True)
 
     def trail(self, bar: BarData) -> None:
         distance = self.trail_atr * self.atr
@@ -64,6 +66,13 @@ class BreakoutStrategy(CtaTemplate):
         self.sync_data()
 
     def on_stop_order(self, stop_order: StopOrder) -> None:
-        """One side is in: the other side's entry is taken away."""
+        """One side goes in: the other side's entry is taken away."""
         if stop_order.status is StopOrderStatus.TRIGGERED:
-            self.cancel_all()
+            self.on_their_way.update(stop_order.vt_orderids)
+            for name in self.entries:
+                self.cancel_order(name)
+            self.entries = []
+
+    def on_order(self, order: OrderData) -> None:
+        if not order.is_active():
+            self.on_their_way.discard(order.vt_orderid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from datetime import date, time
 from typing import Any
 
 import msgspec
@@ -23,6 +24,14 @@ class Frame(msgspec.Struct, frozen=True, tag=True, array_like=True):
 class Contract(msgspec.Struct, frozen=True, array_like=True):
     price_tick: float
     size: int
+    night_close: time | None = None
+
+
+class Calendar(msgspec.Struct, frozen=True, array_like=True):
+    """The trading days, and those whose night was suspended: for windows that follow the sessions."""
+
+    days: tuple[date, ...] = ()
+    no_night: tuple[date, ...] = ()
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True):
@@ -48,6 +57,7 @@ class Load(Frame, frozen=True):
     params: dict[str, Any]
     contracts: dict[str, Contract]
     run_id: str
+    calendar: Calendar = Calendar()
 
 
 class Call(Frame, frozen=True):

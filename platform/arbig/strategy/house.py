@@ -19,6 +19,7 @@ from arbig.domain.messages import (
     TickData,
     encode,
 )
+from arbig.domain.sessions import TradingCalendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.settings import Settings
@@ -41,6 +42,7 @@ class House:
     runner: RunnerFactory
     historian: Historian
     instruments: InstrumentBook
+    calendar: TradingCalendar
     book: dict[tuple[str, str], Lots] = field(default_factory=dict)
     account: dict[tuple[str, Direction], PositionData] = field(default_factory=dict)
     ticks: dict[str, TickData] = field(default_factory=dict)

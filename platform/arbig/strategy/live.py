@@ -32,6 +32,7 @@ from arbig.strategy.bars import Slicer
 from arbig.strategy.configuration import StrategyConfig, StrategyFile, read_file
 from arbig.strategy.desk import BLOCK, Desk, Item, Outcome
 from arbig.strategy.frames import (
+    Calendar,
     Call,
     Contract,
     Done,
@@ -409,6 +410,7 @@ class LiveStrategy:
         self.kept_variables = run.variables if run is not None else {}
         self.desk.exits = {symbol: Exit(reason) for symbol, reason in (run.exits if run is not None else {}).items()}
         self.desk.user_paused = not fresh and run is not None and run.state == State.PAUSED
+        calendar = self.house.calendar
         self._load = Load(
             str(source.path),
             config.kind,
@@ -417,6 +419,7 @@ class LiveStrategy:
             config.params,
             contracts,
             run_id,
+            Calendar(tuple(calendar.days), tuple(calendar.no_night)),
         )
         self._slicer = Slicer(frozenset(contracts))
 
@@ -431,7 +434,7 @@ class LiveStrategy:
                 f"{self.file.shown}: exchange: found {self._config.exchange}, but {symbol} trades at {found.exchange}; "
                 f"write exchange: {found.exchange}"
             )
-        return found.vt_symbol, Contract(found.price_tick, int(found.size))
+        return found.vt_symbol, Contract(found.price_tick, int(found.size), found.night_close)
 
     async def _launch(self) -> None:
         """A process with the strategy in it, initialised and started."""

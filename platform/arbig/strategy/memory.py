@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import asyncio
 
-from arbig.domain.template import WindowFactory
 from arbig.strategy.frames import Call, Done, Fetch, Load
 from arbig.strategy.port import Historian, Misconfigured, Raised
 from arbig.strategy.stage import Stage
-from arbig.strategy.windows import session_windows
 from arbig.strategy.worker import own_traceback
 
 
 class MemoryRunner:
-    def __init__(self, historian: Historian, windows: WindowFactory | None = None) -> None:
+    def __init__(self, historian: Historian) -> None:
         self._historian = historian
-        self._windows = windows or session_windows()
         self._stage: Stage | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def load(self, load: Load) -> Done:
         self._loop = asyncio.get_running_loop()
         try:
-            self._stage = Stage(load, self._fetch, lambda: None, self._windows)
+            self._stage = Stage(load, self._fetch, lambda: None)
             return self._stage.loaded()
         except Misconfigured:
             raise

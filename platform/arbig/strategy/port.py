@@ -8,6 +8,7 @@ from typing import Protocol
 from arbig.strategy.frames import Call, Done, Fetch, Load
 
 CALL_SECONDS = 0.8
+INIT_SECONDS = 3.0  # for on_init as long as it computes; one that sleeps or waits has CALL_SECONDS too
 LOAD_SECONDS = 15.0
 
 Historian = Callable[[Fetch], Awaitable[tuple[bytes, ...]]]

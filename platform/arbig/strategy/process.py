@@ -23,11 +23,22 @@ from arbig.strategy.frames import (
     framed,
     unpack_up,
 )
-from arbig.strategy.port import CALL_SECONDS, LOAD_SECONDS, Died, Historian, Hung, Misconfigured, Raised, StrategyFault
+from arbig.strategy.port import (
+    CALL_SECONDS,
+    INIT_SECONDS,
+    LOAD_SECONDS,
+    Died,
+    Historian,
+    Hung,
+    Misconfigured,
+    Raised,
+    StrategyFault,
+)
 
 LOOK_SECONDS = 0.1  # between two looks at a process that may only be starved
 STARVED_SECONDS = 2.0
 BUSY_SHARE = 0.25
+RUNNABLE = ("R", "D")  # running or waiting for the processor; waiting for the disk
 
 
 class ProcessRunner(asyncio.Protocol):
@@ -41,6 +52,7 @@ class ProcessRunner(asyncio.Protocol):
         self._answer: asyncio.Future[Done] | None = None
         self._deadline = 0.0
         self._limit = CALL_SECONDS
+        self._busy_seconds = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._gone = False
@@ -55,6 +67,7 @@ class ProcessRunner(asyncio.Protocol):
         return await self._say(load, LOAD_SECONDS)
 
     async def call(self, call: Call) -> Done:
+        self._busy_seconds = INIT_SECONDS - CALL_SECONDS if call.kind == "init" else 0.0
         return await self._say(call, CALL_SECONDS)
 
     async def close(self) -> None:
@@ -168,8 +181,8 @@ class ProcessRunner(asyncio.Protocol):
             if answer.done() or self._deadline != deadline:
                 break
             now = _looked_at(self.pid)
-            share = (now[1] - before[1]) / LOOK_SECONDS
-            if now[0] != "R" or share > BUSY_SHARE or loop.time() > deadline + STARVED_SECONDS:
+            busy = (now[1] - before[1]) / LOOK_SECONDS > BUSY_SHARE and loop.time() > deadline + self._busy_seconds
+            if now[0] not in RUNNABLE or busy or loop.time() > deadline + self._busy_seconds + STARVED_SECONDS:
                 self._end(Hung(f"did not return within {self._limit:g} s{_what(now[0])}"))
                 return
             before = now

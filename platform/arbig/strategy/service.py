@@ -14,7 +14,7 @@ import structlog
 from fastapi import FastAPI, HTTPException
 
 from arbig.bus.port import Bus, BusError
-from arbig.domain.instruments import InstrumentBook
+from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
@@ -63,8 +63,16 @@ class StrategyService(Service):
     async def start(self) -> None:
         self.store = StrategyStore.open(self.settings.data / "db" / "strategy.db")
         self.store.trim()
-        book: InstrumentBook = load_instruments(self.settings)
-        house = House(self.settings, self.bus, self.clock, self.store, self._runner, self._history, book)
+        house = House(
+            self.settings,
+            self.bus,
+            self.clock,
+            self.store,
+            self._runner,
+            self._history,
+            load_instruments(self.settings),
+            load_calendar(self.settings),
+        )
         self.engine = engine = StrategyEngine(house, self._ask)
         self.subscriber = DataSubscriber(self.bus, engine)
         engine.read()

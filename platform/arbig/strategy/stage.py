@@ -31,7 +31,6 @@ from arbig.domain.template import (
     EngineType,
     StopOrder,
     StrategyTemplate,
-    WindowFactory,
     round_to,
     split_wish,
     window_factory,
@@ -52,6 +51,7 @@ from arbig.strategy.frames import (
     WriteLog,
 )
 from arbig.strategy.loader import check_params, load_class
+from arbig.strategy.windows import session_windows
 
 M = TypeVar("M", bound=Message)
 Fetcher = Callable[[Fetch], Iterable[bytes]]
@@ -65,18 +65,18 @@ decode_stop_order = msgspec.json.Decoder(StopOrder).decode
 class Stage:
     """EnginePort for one strategy."""
 
-    def __init__(self, load: Load, fetch: Fetcher, progressed: Progressed, windows: WindowFactory) -> None:
+    def __init__(self, load: Load, fetch: Fetcher, progressed: Progressed) -> None:
         self.load = load
         self.fetch = fetch
         self.progressed = progressed
-        self.windows = windows
+        self.windows = session_windows(load)
         self.paused = False
         self.now: datetime | None = None
         self.holdings: dict[str, Holding] = {name: Holding() for name in load.vt_symbols}
         self.actions: list[Action] = []
         self.next_number = self.end_number = 0
         self.show = False
-        window_factory.set(windows)
+        window_factory.set(self.windows)
         kind = load_class(Path(load.file), load.class_name)
         check_params(kind, load.params)
         self.strategy = _made(kind, self, load)

@@ -1,36 +1,26 @@
-"""Windows: how a strategy's longer bars know the sessions of its contract."""
+"""Windows: how a strategy's longer bars know the sessions of their contract."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from arbig.domain.messages import split_vt_symbol
+from arbig.domain.sessions import Sessions, TradingCalendar
 from arbig.domain.template import Window, WindowFactory
-
-if TYPE_CHECKING:
-    from arbig.domain.instruments import InstrumentBook
-    from arbig.domain.sessions import TradingCalendar
-    from arbig.runtime.settings import Settings
+from arbig.domain.windows import WindowGenerator
+from arbig.strategy.frames import Load
 
 
-def session_windows(settings: Settings | None = None) -> WindowFactory:
-    """Nothing is read before the first window is asked for. Without settings, the environment's are taken."""
+def session_windows(load: Load) -> WindowFactory:
+    """The calendar is put together when the first window is asked for."""
+    night_closes = {split_vt_symbol(name)[0]: contract.night_close for name, contract in load.contracts.items()}
 
     @cache
-    def ground() -> tuple[InstrumentBook, TradingCalendar]:
-        from arbig.runtime.calendar import load_calendar
-        from arbig.runtime.instruments import load_instruments
-        from arbig.runtime.settings import load_settings
-
-        found = settings or load_settings()
-        return load_instruments(found), load_calendar(found)
+    def calendar() -> TradingCalendar:
+        return TradingCalendar(frozenset(load.calendar.days), frozenset(load.calendar.no_night))
 
     def make(symbol: str, length: int | Literal["day"]) -> Window:
-        from arbig.domain.sessions import Sessions
-        from arbig.domain.windows import WindowGenerator
-
-        book, calendar = ground()
-        sessions = Sessions(book.get(symbol).night_close, calendar)
-        return WindowGenerator(length, sessions)
+        return WindowGenerator(length, Sessions(night_closes[symbol], calendar()))
 
     return make

@@ -34,7 +34,6 @@ from arbig.strategy.frames import (
 from arbig.strategy.port import Misconfigured
 from arbig.strategy.stage import Stage
 from arbig.strategy.talib_light import import_talib
-from arbig.strategy.windows import session_windows
 
 PROGRESS_SECONDS = 0.1
 
@@ -85,7 +84,7 @@ class Worker:
 
     def _do(self, frame: Down) -> Done:
         if isinstance(frame, Load):
-            self.stage = Stage(frame, self._fetch, self._progressed, session_windows())
+            self.stage = Stage(frame, self._fetch, self._progressed)
             return self.stage.loaded()
         assert self.stage is not None and isinstance(frame, Call)
         return self.stage.handle(frame)
