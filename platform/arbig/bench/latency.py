@@ -30,7 +30,7 @@ OPENING = datetime(2025, 10, 15, 21, 5, tzinfo=SHANGHAI)
 SERVICES = ("gateway", "market", "trading", "strategy")
 EVERY = 10
 ROUNDS = 5
-WARM_UP = 500
+WARM_UP = 100
 CLOCK_EVERY = 5
 PRICES = 200
 BASE, STEP = 800.0, 0.02
@@ -217,6 +217,7 @@ class Bare(Rounds):
     def close(self) -> None:
         if self._hearing is not None:
             self._hearing.cancel()
+            self._out.close()
 
     async def _hear(self, payload: bytes) -> None:
         self.arrived(int(payload[1 : payload.index(b" ")]), time.perf_counter_ns())
