@@ -274,7 +274,7 @@ def test_orders_fill_while_the_line_is_cut_and_the_replay_tells_of_it(house: Cal
     line = made.connect()
     line.login()
     open_market(line)
-    line.say(order(1, 700.0), order(2, line.price(3.0), volume=300), CutLine(seconds=1.0))
+    line.say(order(1, line.price(-20.0)), order(2, line.price(3.0), volume=300), CutLine(seconds=1.0))
     line.rest_of_the_line()
     last = max(line.reports())
     early = made.connect()
