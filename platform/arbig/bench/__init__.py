@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure the house: latency, throughput, startup.", no_args_is_help=True)
+app = typer.Typer(help="Measure the house: latency, throughput, startup.", no_args_is_help=True, add_completion=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Only one JSON object, as the last line.")]
 Data = Annotated[Path | None, typer.Option(help="Where bench/ is written; the house's data folder when left out.")]
@@ -46,6 +46,14 @@ def startup(as_json: Json = False, data: Data = None) -> None:
     from arbig.bench.startup import run
 
     _measure("startup", as_json, data, lambda folder: run(folder))
+
+
+@app.command(name="all")
+def everything(as_json: Json = False, data: Data = None) -> None:
+    """All of them, one after the other."""
+    latency(as_json, data)
+    throughput(as_json, data)
+    startup(as_json, data)
 
 
 def _measure(name: str, as_json: bool, data: Path | None, measure: Callable[[Path], dict[str, Any]]) -> None:
