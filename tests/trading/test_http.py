@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -46,8 +47,9 @@ def test_a_persons_order_goes_the_same_way_and_is_answered_at_once(opened: Any) 
 def test_the_same_post_twice_is_one_order(opened: Any) -> None:
     async def play() -> None:
         async with opened() as desk, browsing(desk) as http:
-            answers = [await http.post("/orders", json=GOOD | {"request_id": "mine"}) for _ in range(2)]
-            assert [202, 202] == [answer.status_code for answer in answers]
+            post = partial(http.post, "/orders", json=GOOD | {"request_id": "mine"})
+            answers = [*await asyncio.gather(post(), post()), await post()]
+            assert [202, 202, 202] == [answer.status_code for answer in answers]
             await desk.status("mine", Status.NOTTRADED)
             assert 1 == len(desk.counter.commands)
 

@@ -56,12 +56,20 @@ class OrderSubscriber:
         self._state = state
         self._durably = durably
         self._say = say
-        self._awaited: dict[str, asyncio.Future[Received]] = {}
+        self._awaited: dict[str, set[asyncio.Future[Received]]] = {}
 
     def awaited(self, request_id: str) -> asyncio.Future[Received]:
-        """The answer to a request that is about to be appended to the stream."""
-        future = self._awaited[request_id] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda _: self._awaited.pop(request_id, None))
+        """The answer to a request that is about to be appended to the stream. Several may wait for the same one."""
+        future: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
+        waiting = self._awaited.setdefault(request_id, set())
+        waiting.add(future)
+
+        def forget(done: asyncio.Future[Received]) -> None:
+            waiting.discard(done)
+            if not waiting and self._awaited.get(request_id) is waiting:
+                del self._awaited[request_id]
+
+        future.add_done_callback(forget)
         return future
 
     async def on_request(self, entry: Entry) -> None:
@@ -130,10 +138,9 @@ class OrderSubscriber:
             self._judge.sent(request)
 
     def _answer(self, request_id: str) -> None:
-        future = self._awaited.get(request_id)
-        if future is not None and not future.done():
-            answer = self._store.answer(request_id)
-            if answer is not None:
+        waiting = [future for future in self._awaited.get(request_id, ()) if not future.done()]
+        if waiting and (answer := self._store.answer(request_id)) is not None:
+            for future in waiting:
                 future.set_result(answer)
 
     def _received(self, request: OrderRequest, answer: str) -> Received:
