@@ -33,7 +33,7 @@ def load_yaml_model(path: Path, model: type[C]) -> C:
     """Read and check one file. A file that is not there is an empty one: its model's defaults, or its first missing
     key. `${env:NAME}` and `${file:PATH}` in a value stand for a secret kept elsewhere."""
     try:
-        values = read_yaml(path)
+        values = _with_secrets(read_yaml(path), path)
     except FileNotFoundError:
         values = {}
     try:
@@ -62,7 +62,7 @@ def read_yaml(path: Path) -> Any:
         raise
     except OSError as error:
         raise SettingsError(f"{shown(path)}: cannot be read: {error.strerror}") from None
-    return _with_secrets({} if values is None else values, path)
+    return {} if values is None else values
 
 
 def shown(path: Path) -> str:
