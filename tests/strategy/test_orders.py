@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
-from arbig.bus.topics import ORDER_STATUS, TRADE
-from arbig.domain.messages import Direction, EventType, Offset, Status, encode
+from arbig.bus.topics import ORDER_STATUS, POSITION, TRADE
+from arbig.domain.messages import SHANGHAI, Direction, EventType, Exchange, Offset, PositionData, Status, encode
 from arbig.store.strategies import Lots
 
+NINE = datetime(2025, 10, 9, 9, 0, tzinfo=SHANGHAI)
 YAML = "strategy_name: Plain\nsymbol: au2512\nexchange: SHFE\n"
 PLAIN = """
 from arbig import CtaTemplate
@@ -47,6 +49,11 @@ def plain(floor):
     floor.code(PLAIN)
     floor.yaml(YAML)
     return floor
+
+
+def hold(floor, volume):
+    """What Trading says of the strategy's position at its start."""
+    floor.siblings.strategies = [{"strategy_name": "Plain", "symbol": "au2512", "volume": volume, "price": 800.0}]
 
 
 def variable(live, name):
@@ -92,7 +99,7 @@ def test_a_close_that_became_two_orders_is_one_order_to_the_strategy(plain):
     """Today's and yesterday's lots: finished when both parts are."""
 
     async def flow():
-        plain.siblings.strategies = [{"strategy_name": "Plain", "symbol": "au2512", "volume": 3, "price": 800.0}]
+        hold(plain, 3)
         async with plain.open() as desk:
             live = desk.live("Plain")
             await desk.tick(802)
@@ -112,6 +119,7 @@ def test_a_close_that_became_two_orders_is_one_order_to_the_strategy(plain):
 def test_opening_beyond_max_position_is_refused_with_a_reason(plain):
     """Working lots count too; a close is never held up."""
     plain.yaml(YAML + "risk: {max_position: 2}\n")
+    hold(plain, 1)
 
     async def flow():
         async with plain.open() as desk:
@@ -129,8 +137,41 @@ def test_opening_beyond_max_position_is_refused_with_a_reason(plain):
     asyncio.run(flow())
 
 
+def test_a_close_never_takes_the_lots_of_another_strategy(plain):
+    """Two of the account's three lots are a neighbour's; what nobody claims may be closed (a locked position)."""
+    neighbour = {"strategy_name": "Neighbour", "symbol": "au2512", "volume": 2, "price": 800.0}
+
+    async def flow():
+        plain.siblings.strategies = [neighbour]
+        async with plain.open() as desk:
+            live = desk.live("Plain")
+            position = PositionData(
+                symbol="au2512",
+                exchange=Exchange.SHFE,
+                direction=Direction.LONG,
+                volume=3,
+                frozen=0,
+                price=800,
+                pnl=0,
+                yd_volume=0,
+                datetime=NINE,
+            )
+            await desk.bus.append([(POSITION.name, encode(position))])
+            await desk.until(lambda: bool(desk.service.engine.house.account), "the account's position")
+            sent = len(await desk.requests())
+            await desk.tick(802)
+            await desk.tick(802)
+            await desk.until(lambda: bool(variable(live, "orders")), "a refusal")
+            refusals = [reason for status, _, reason in variable(live, "orders") if status == "REJECTED"]
+            return len(await desk.requests()) - sent, refusals
+
+    sent, refusals = asyncio.run(flow())
+    assert sent == 1
+    assert refusals == ["SHORT 1 au2512 would close 2 lots, the strategy holds 1"]
+
+
 def test_net_closes_the_strategys_own_lots_first_and_opens_the_rest(plain):
-    plain.siblings.strategies = [{"strategy_name": "Plain", "symbol": "au2512", "volume": -2, "price": 800.0}]
+    hold(plain, -2)
 
     async def flow():
         async with plain.open() as desk:
@@ -252,6 +293,7 @@ def test_a_stop_order_fires_when_its_price_is_reached_and_takes_what_is_there(pl
 
 def test_a_stop_order_waits_while_the_price_is_locked_at_its_limit(plain):
     """An order there would only queue; an alarm says so, once."""
+    hold(plain, 1)
 
     async def flow():
         async with plain.open() as desk:
@@ -270,6 +312,8 @@ def test_a_stop_order_waits_while_the_price_is_locked_at_its_limit(plain):
 
 
 def test_stop_orders_and_variables_survive_a_restart(plain):
+    hold(plain, 1)
+
     async def flow():
         async with plain.open() as desk:
             await desk.tick(804)
@@ -289,6 +333,7 @@ def test_stop_orders_and_variables_survive_a_restart(plain):
 
 def test_a_bar_fires_a_stop_order_whose_tick_was_lost(plain):
     """Only a bar that began after the order was placed may do so."""
+    hold(plain, 1)
 
     async def flow():
         async with plain.open() as desk:
@@ -322,7 +367,7 @@ def test_a_position_is_taken_from_trading_and_later_fills_are_added(plain):
             await desk.fill(second)
             await desk.until(lambda: desk.live("Plain").describe()["pos"] == 2, "the second fill")
         # Trading had seen the first fill only when it answered; the second was applied before the restart
-        plain.siblings.strategies = [{"strategy_name": "Plain", "symbol": "au2512", "volume": 1, "price": 801.0}]
+        hold(plain, 1)
         plain.siblings.as_of = {TRADE.name: as_of}
         third = None
         async with plain.open() as desk:
@@ -419,6 +464,7 @@ def test_a_status_that_is_garbage_goes_to_the_dead_letters_and_the_rest_goes_on(
 
 def test_a_pause_by_a_person_holds_back_opening_stop_orders_only(plain):
     """A stop that closes protects; it is no new signal."""
+    hold(plain, 1)
 
     async def flow():
         async with plain.open() as desk:

@@ -188,8 +188,10 @@ class Desk:
         """Why a signal is not let out, None when it is."""
         if request.symbol in self.exits:
             return f"the risk block is closing {request.symbol} ({self.exits[request.symbol].reason})"
+        if request.offset is not Offset.OPEN:
+            return self._refusal_to_close(request)
         limit = self.risk.max_position
-        if limit is None or request.offset is not Offset.OPEN:
+        if limit is None:
             return None
         opening = sum(
             one.unfilled
@@ -201,6 +203,23 @@ class Desk:
         if total <= limit:
             return None
         return f"{request.direction} {request.volume} {request.symbol} would make {total} lots, max_position is {limit}"
+
+    def _refusal_to_close(self, request: OrderRequest) -> str | None:
+        """A close must not take the lots of another strategy in the same account."""
+        side = request.direction.opposite
+        own = side.sign * self.house.lots(self.name, request.symbol).volume
+        held = max(0, own, self.house.unclaimed(self.name, request.symbol, side))
+        closing = sum(
+            one.unfilled
+            for one in self.under_way(request.symbol)
+            if one.request.direction is request.direction and one.request.offset is not Offset.OPEN
+        )
+        if closing + request.volume <= held:
+            return None
+        return (
+            f"{request.direction} {request.volume} {request.symbol} would close {closing + request.volume} lots, "
+            f"the strategy holds {held}"
+        )
 
     def cancel(self, name: str, outcome: Outcome) -> None:
         if name.startswith(STOP_PREFIX):

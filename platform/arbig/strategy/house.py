@@ -58,6 +58,18 @@ class House:
         long, short = (self._free_yesterday(symbol, side) for side in Direction)
         return Holding(self.lots(strategy_name, symbol).volume, closing, long, short)
 
+    def unclaimed(self, strategy_name: str, symbol: str, side: Direction) -> int:
+        """Lots the account holds on one side that belong to no other strategy's book."""
+        found = self.account.get((symbol, side))
+        if found is None:
+            return 0
+        others = (
+            max(0, side.sign * lots.volume)
+            for (name, held), lots in self.book.items()
+            if held == symbol and name != strategy_name
+        )
+        return found.volume - sum(others)
+
     def _free_yesterday(self, symbol: str, side: Direction) -> int:
         found = self.account.get((symbol, side))
         return 0 if found is None else max(0, found.yd_volume - (found.yd_frozen or 0))
