@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Line:
                 )
         except OSError as error:
             raise complaint(address, error) from error
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         line = cls(reader, writer)
         try:
             for reply in await line.call(_greetings(address, name)):
@@ -160,9 +162,9 @@ def _greetings(address: RedisAddress, name: str) -> list[Command]:
 
 
 class Pauses:
-    """Waits between attempts: 0.1 s growing to 5 s, with jitter so that services do not come back in step."""
+    """Waits between attempts: 0.1 s growing to 2 s, with jitter so that services do not come back in step."""
 
-    STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+    STEPS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
     def __init__(self) -> None:
         self._taken = 0

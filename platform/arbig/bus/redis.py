@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import hiredis
@@ -24,6 +25,7 @@ __all__ = ["RedisAddress", "RedisBus"]
 log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 3
+AT_ONCE = 2000  # as many as a busy server surely answers within a line's patience
 
 
 class RedisBus:
@@ -48,7 +50,9 @@ class RedisBus:
         return await self._streams.call(commands)
 
     async def publish(self, items: Sequence[tuple[str, bytes]]) -> None:
-        await self._channels.call([("PUBLISH", channel, payload) for channel, payload in items])
+        for first in range(0, len(items), AT_ONCE):
+            some = items[first : first + AT_ONCE]
+            await self._channels.call([("PUBLISH", channel, payload) for channel, payload in some])
 
     async def append(self, items: Sequence[tuple[str, bytes]]) -> list[str]:
         replies = await self.call(*(("XADD", stream, "*", FIELD, payload) for stream, payload in items))
@@ -58,14 +62,15 @@ class RedisBus:
         pauses = Pauses()
         while True:
             try:
-                async for batch in self._subscription(patterns):
-                    yield batch
-                    pauses.reset()
+                async with aclosing(self._subscription(patterns)) as batches:
+                    async for batch in batches:
+                        yield batch
+                        pauses.reset()
             except (OSError, EOFError) as error:
                 log.warning("subscription to %s is rebuilt: %s", " ".join(patterns), complaint(self.address, error))
                 await pauses.take()
 
-    async def _subscription(self, patterns: tuple[str, ...]) -> AsyncIterator[list[tuple[str, bytes]]]:
+    async def _subscription(self, patterns: tuple[str, ...]) -> AsyncGenerator[list[tuple[str, bytes]]]:
         line = await Line.open(self.address, f"arbig:{self._who}:listen")
         watch = _Watch(line)
         try:
