@@ -99,7 +99,7 @@ def until(question: Callable[[], Any], seconds: float, what: str) -> Any:
         try:
             if found := question():
                 return found
-        except (httpx.HTTPError, AssertionError, KeyError, ValueError, sqlite3.Error) as error:
+        except (httpx.HTTPError, AssertionError, KeyError, ValueError, OSError, sqlite3.Error) as error:
             found = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}; last answer: {found!r}")

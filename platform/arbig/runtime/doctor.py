@@ -72,7 +72,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def configuration(settings: Settings) -> Iterator[Finding]:
     bad = False
-    for path in yaml_files(settings.config):
+    for path in yaml_files(settings):
         try:
             read_yaml(path)
         except SettingsError as error:

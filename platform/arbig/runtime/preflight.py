@@ -13,6 +13,7 @@ import psutil
 
 from arbig.bus.port import BusError
 from arbig.runtime.files import read_yaml
+from arbig.runtime.leftovers import end_leftovers
 from arbig.runtime.programs import programs_of
 from arbig.runtime.ready import is_open
 from arbig.runtime.redis_server import check_safe
@@ -27,8 +28,9 @@ def preflight(settings: Settings) -> None:
     check_data_folder(settings)
     if holder(settings) is not None:
         raise SettingsError(second_copy(settings))
-    for path in yaml_files(settings.config):
+    for path in yaml_files(settings):
         read_yaml(path)
+    end_leftovers(settings)
     for complaint in ports_in_use(settings):
         raise SettingsError(complaint)
     if not settings.redis.embedded:
@@ -55,8 +57,10 @@ def _disk_words(error: OSError) -> str:
     return f"{error.strerror}; {mend}, or give another folder: --data DIR"
 
 
-def yaml_files(config: Path) -> list[Path]:
-    return sorted((*config.glob("*.yaml"), *config.glob("strategies/*.yaml")))
+def yaml_files(settings: Settings) -> list[Path]:
+    """The files this house reads: the broker's only where there is a broker, its secrets need not be there otherwise."""
+    found = sorted((*settings.config.glob("*.yaml"), *settings.config.glob("strategies/*.yaml")))
+    return [path for path in found if settings.gateway == "ctp" or path.name != "ctp_config.yaml"]
 
 
 def ports_in_use(settings: Settings) -> Iterator[str]:
