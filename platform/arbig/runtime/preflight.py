@@ -58,7 +58,7 @@ def _disk_words(error: OSError) -> str:
 
 
 def yaml_files(settings: Settings) -> list[Path]:
-    """The files this house reads: the broker's only where there is a broker, its secrets need not be there otherwise."""
+    """The files this house reads: the broker's, with its secrets, only where there is a broker."""
     found = sorted((*settings.config.glob("*.yaml"), *settings.config.glob("strategies/*.yaml")))
     return [path for path in found if settings.gateway == "ctp" or path.name != "ctp_config.yaml"]
 
