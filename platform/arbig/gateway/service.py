@@ -67,7 +67,6 @@ class GatewayService(Service):
             self.journal, self.connector, self.publisher, clock, ready=lambda: self.reconciled, now=self.now
         )
         self.reconciled = False
-        self.trading_day: date | None = None
         self.session_time: datetime | None = None
         self._reconciled_once = asyncio.Event()
         self._reconciling: asyncio.Task[Any] | None = None
@@ -104,6 +103,11 @@ class GatewayService(Service):
             "commands": self.subscriber.commands,
         }
 
+    @property
+    def trading_day(self) -> date | None:
+        """The counter's; none before it was reached."""
+        return self.journal.trading_day
+
     def now(self) -> datetime:
         """The session time; before it is known, the wall's."""
         return self.session_time or self.clock.now()
@@ -111,7 +115,7 @@ class GatewayService(Service):
     # ---- the counter speaks ----
 
     def on_login(self, greeting: LoggedIn) -> None:
-        self.session_time, self.trading_day = greeting.session_time, greeting.trading_day
+        self.session_time, self.journal.trading_day = greeting.session_time, greeting.trading_day
         self.publisher.begin_day(greeting.trading_day)
         if self.publisher.session_time is None:
             self.publisher.session_time, self.publisher.trading_day = greeting.session_time, greeting.trading_day
@@ -143,7 +147,7 @@ class GatewayService(Service):
                 case TickBatch():
                     self.publisher.add_ticks(fact)
                 case ClockMark():
-                    self.session_time, self.trading_day = fact.session_time, fact.trading_day
+                    self.session_time, self.journal.trading_day = fact.session_time, fact.trading_day
                     self.publisher.add_clock(fact)
                 case OrderReport() | TradeReport() | InsertRejected() | CancelRejected():
                     told.append(fact)
@@ -176,7 +180,7 @@ class GatewayService(Service):
         self.publisher.add_clock(mark)
         self.journal.happened(event, mark.session_time, mark.trading_day)
         if not mark.settled:
-            self.trading_day = mark.trading_day
+            self.journal.trading_day = mark.trading_day
             self.journal.forget(mark.trading_day)
         self.publisher.wake()
 

@@ -144,10 +144,12 @@ def memo_of(request_id: str) -> str:
 
 
 class Journal:
-    """Opened by one process at a time. Nothing here awaits: each call is one short transaction."""
+    """Opened by one process at a time. Nothing here awaits: each call is one short transaction. `trading_day` is the
+    counter's, kept up to date by whoever hears it: an order belongs to it until the counter says otherwise."""
 
     def __init__(self, path: Path, account_id: str) -> None:
         self.account_id = account_id
+        self.trading_day: date | None = None
         self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "Gateway")
         self._db = self._file.connection
         with self._file.transaction():
@@ -355,8 +357,11 @@ class Journal:
     def _insert(self, command: CommandData, sending: Sending) -> Row:
         ref, self._next_ref = self._next_ref, self._next_ref + 1
         self._set_meta("next_order_ref", self._next_ref)
-        state = replace(OrderState.from_command(command), order_id=str(ref), account_id=self.account_id)
-        day = command.trading_day.isoformat() if command.trading_day else None
+        today = self.trading_day or command.trading_day
+        state = replace(
+            OrderState.from_command(command), order_id=str(ref), account_id=self.account_id, trading_day=today
+        )
+        day = today.isoformat() if today else None
         memo = memo_of(command.request_id)
         row = Row(str(ref), ref, command.request_id, memo, command.exchange, None, day, sending, False, state)
         self._db.execute(
