@@ -104,6 +104,18 @@ def test_when_the_console_dies_the_page_greys_out_and_says_so(desk) -> None:
     until(lambda: httpx.get(desk.address(5006, "/"), trust_env=False).status_code == 302, 30, "the console is back")
 
 
+def test_the_lamp_follows_the_exchange_and_web_and_comes_back_by_itself(desk) -> None:
+    desk.log_in()
+    desk.house.ask("gateway", "POST", "/disconnect", {"seconds": 4})
+    desk.page.get_by_text("Exchange disconnected", exact=True).wait_for(timeout=15_000)
+    desk.page.locator(".lamp.live").wait_for(timeout=40_000)
+    os.kill(desk.pid("web"), signal.SIGKILL)
+    desk.page.get_by_text("No data", exact=True).wait_for(timeout=15_000)
+    desk.page.locator(".lamp.live").wait_for(timeout=40_000)
+    before = desk.page.evaluate(LAST_CANDLE)
+    until(lambda: desk.page.evaluate(LAST_CANDLE) != before, 30, "the candles move again")
+
+
 def test_who_is_not_logged_in_is_sent_to_the_form_and_comes_back(desk) -> None:
     desk.page.goto(desk.address(5006, "/console"))
     assert desk.page.url.startswith(desk.address(8080, "/login"))
