@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Seen by vnpy-compatibility tests only, to compare values with the originals: without their dependencies (Qt, a compiler).
 PEERS := vnpy vnpy_ctastrategy
 
-.PHONY: help setup up down status test check docs bench
+.PHONY: help setup up down status test check chaos docs bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: $(VENV)/.tested ## style, types, layers
 
 test: check ## check, then every test (about ten minutes)
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.tested ## the long crash proofs (about ten minutes); ARBIG_CHAOS_SEED, ARBIG_CHAOS_KILLS
+	$(BIN)/python -m pytest -m chaos -s tests/chaos
 
 docs: $(VENV)/.tested ## write the generated parts of platform/ARCHITECTURE.md anew
 	@$(BIN)/python tests/docs/generated.py
