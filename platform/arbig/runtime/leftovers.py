@@ -6,11 +6,9 @@ import os
 from collections.abc import Callable
 
 import psutil
-import structlog
 
 from arbig.runtime.settings import Settings
 
-log = structlog.get_logger()
 PATIENCE_SECONDS = 5
 
 
@@ -32,20 +30,12 @@ def end_leftovers(settings: Settings) -> int:
     """Asks them to end, then ends them. Returns how many there were."""
     found = leftovers(settings)
     for process in found:
-        log.warning("ending a leftover of a dead copy", pid=process.pid, name=_name(process))
         _signal(process.terminate)
     _, stubborn = psutil.wait_procs(found, timeout=PATIENCE_SECONDS)
     for process in stubborn:
         _signal(process.kill)
     psutil.wait_procs(stubborn, timeout=PATIENCE_SECONDS)
     return len(found)
-
-
-def _name(process: psutil.Process) -> str:
-    try:
-        return process.name()
-    except psutil.Error:
-        return "?"
 
 
 def _signal(send: Callable[[], None]) -> None:

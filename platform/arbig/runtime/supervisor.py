@@ -44,7 +44,8 @@ def main() -> int:
         return EXIT_SECOND_COPY
     with lock:
         logs.configure("supervisor", settings.logs, terminal=False)
-        end_leftovers(settings)
+        if ended := end_leftovers(settings):
+            structlog.get_logger().warning("ended leftovers of a dead copy", count=ended)
         _record(settings)
         os.environ.update(environment_of(settings))
         os.chdir(settings.root)

@@ -1,0 +1,210 @@
+"""One command up, one command down: real processes, and bad input that leaves nothing half-started."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from house import House, until
+
+pytestmark = pytest.mark.processes
+
+OFFSET = 7600
+PORTS = {
+    "gateway": 8000,
+    "market": 8003,
+    "trading": 8001,
+    "strategy": 8002,
+    "web": 8080,
+    "console": 5006,
+    "jupyter": 8888,
+}
+SERVICES = ["redis", "exchange", "gateway", "market", "trading", "strategy", "web", "console", "jupyter"]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory):
+    """A house as it comes, with what `arbig up` printed."""
+    house = House(tmp_path_factory.mktemp("up"), port_offset=OFFSET)
+    said = house.arbig("up", "--detach", "--port-offset", str(OFFSET)).stdout
+    yield house, said
+    house.arbig("down", check=False)
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> House:
+    """A house that does not run."""
+    return House(tmp_path, port_offset=3200)
+
+
+def processes_of(house: House) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ARBIG_DATA") == str(house.data):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def refusal(house: House, *words: str) -> str:
+    """The one line with which `arbig up` refuses; afterwards nothing runs."""
+    done = house.arbig("up", "--detach", "--port-offset", str(house.port_offset), *words, check=False)
+    assert (done.returncode, processes_of(house)) == (1, [])
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("arbig: ").strip()
+
+
+def test_up_starts_everything_in_order_and_prints_links_that_log_in_once(up):
+    _, said = up
+    assert re.findall(r"^  (\w+) +ready", said, re.M) == SERVICES
+    for place in ("console", "JupyterLab"):
+        link = re.search(rf"{place} +(http\S+)", said)[1]
+        assert "token" not in link
+        with httpx.Client(follow_redirects=False, trust_env=False) as browser:
+            assert browser.get(link).status_code in (302, 303)
+        with httpx.Client(follow_redirects=True, trust_env=False) as browser:
+            assert "/login" in str(browser.get(link).url)
+
+
+def test_status_names_every_service_with_pid_port_health_and_lag(up):
+    house, _ = up
+    found = house.status()
+    assert [row["name"] for row in found["services"]] == SERVICES
+    assert all(row["healthy"] and psutil.pid_exists(row["pid"]) for row in found["services"])
+    ports = {row["name"]: row["port"] for row in found["services"] if row["name"] not in ("redis", "exchange")}
+    assert ports == {name: port + OFFSET for name, port in PORTS.items()}
+    until(lambda: all(row["lag"] is not None for row in house.status()["services"][2:6]), 10, "every lag")
+    assert (found["connection"], found["trading_state"]) == ("CONNECTED", "ACTIVE")
+    assert {"orders_today", "trades_today"} <= found.keys()
+    table = house.arbig("status").stdout
+    assert re.search(r"service +pid +port +health +uptime +last heartbeat +stream lag +ticks/s", table)
+
+
+def test_a_second_copy_on_the_same_data_folder_is_refused_in_one_line(up):
+    house, _ = up
+    done = house.arbig("up", "--detach", "--port-offset", str(OFFSET + 100), check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "a copy of ARBIG already runs here (pid" in done.stderr
+    assert all(row["healthy"] for row in house.status()["services"])
+
+
+def test_one_service_is_restarted_and_the_others_stay(up):
+    house, _ = up
+    before = {row["name"]: row["pid"] for row in house.status()["services"]}
+    assert house.arbig("restart", "market").stdout == "market is ready\n"
+    after = {row["name"]: row["pid"] for row in house.status()["services"]}
+    assert {name for name in before if before[name] != after[name]} == {"market"}
+    assert "no service 'markte'. Did you mean: market?" in house.arbig("restart", "markte", check=False).stderr
+
+
+def test_the_logs_of_all_services_are_read_in_one_place(up):
+    house, _ = up
+    lines = house.arbig("logs", "--grep", "ready").stdout.splitlines()
+    assert {"gateway", "market", "trading", "strategy", "web"} <= {line.split()[2] for line in lines}
+    assert lines == sorted(lines, key=lambda line: line[:12])
+    assert all(" market " in line for line in house.arbig("logs", "market").stdout.splitlines())
+
+
+def test_the_embedded_redis_answers_a_reader_and_refuses_what_a_reader_may_not(up):
+    house, _ = up
+    assert isinstance(house.redis("XLEN", "stream:trade"), int)
+    done = house.arbig("redis", "--json", "XADD", "stream:cmd", "*", "data", "{}", check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_no_secret_stands_in_any_log_or_command_line(up):
+    house, _ = up
+    secrets = [(house.data / "run" / name).read_text().strip() for name in ("token", "secret")]
+    words = [" ".join(process.cmdline()) for process in processes_of(house)]
+    logs = [path.read_text(errors="replace") for path in (house.data / "logs").iterdir()]
+    assert not [secret for secret in secrets for text in (*words, *logs) if secret in text]
+
+
+def test_leftovers_of_a_copy_whose_supervisor_was_killed_are_ended_before_the_next_one_starts(up):
+    house, _ = up
+    supervisor = psutil.Process(int((house.data / "run" / "lock").read_text()))
+    supervisor.kill()
+    supervisor.wait(10)
+    house.arbig("up", "--detach", "--port-offset", str(OFFSET))
+    assert all(row["healthy"] for row in house.status()["services"])
+
+
+def test_down_leaves_no_process_and_can_be_said_twice(up):
+    house, _ = up
+    assert house.arbig("down").stdout == "everything is down\n"
+    assert processes_of(house) == []
+    assert "nothing ran here" in house.arbig("down").stdout
+    found = house.arbig("status", "--json", check=False)
+    assert found.returncode == 1
+    assert '"healthy": true' not in found.stdout
+
+
+BAD_FILES = {
+    "redis_config.yaml": {
+        "host: localhost\nport: abc": "port: found 'abc', expected an integer; write e.g. port: 6379",
+        "host: localhost": "port: missing, expected an integer; write e.g. port: 6379",
+        "host: localhost\nport: 1\nhots: 1": "hots: unknown key. Did you mean: host?",
+        "host: [a": "line 2, column 1: not YAML: expected ',' or ']', but got '<stream end>'; write key: value lines",
+    },
+    "risk.yaml": {"order_rate: {": "line 2, column 1: not YAML: expected the node content, but found '<stream end>'"},
+    "strategies/ma_rsi.yaml": {"symbol: a\nsymbol: b": "line 2, column 1: not YAML: key 'symbol' stands twice"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"), [(n, t, e) for n, all_ in BAD_FILES.items() for t, e in all_.items()]
+)
+def test_a_bad_file_is_one_line_and_nothing_starts(idle, name, text, expected):
+    (idle.config / name).write_text(text + "\n")
+    assert refusal(idle).startswith(f"config/{name}: {expected}")
+
+
+def test_a_file_that_only_its_service_can_judge_takes_everything_down_again(idle):
+    idle.edit("risk.yaml", order_rate={"per_second": "three", "per_minute": 600})
+    done = idle.arbig("up", "--detach", "--port-offset", str(idle.port_offset), check=False)
+    assert (done.returncode, processes_of(idle)) == (1, [])
+    assert "trading does not start:" in done.stderr
+    assert "config/risk.yaml: order_rate.per_second: found 'three', expected" in done.stderr
+
+
+def test_a_port_in_use_is_named_with_its_holder_and_the_mend(idle):
+    with socket.create_server(("127.0.0.1", 8001 + idle.port_offset)):
+        said = refusal(idle)
+    assert re.fullmatch(
+        r"port 11201 \(trading\) is in use by pid \d+ \(.*pytest.*\); stop that, "
+        r"or choose other ports: arbig up --port-offset 3300",
+        said,
+    )
+
+
+def test_a_data_folder_that_cannot_be_one_is_refused(idle):
+    idle.data.write_text("not a folder")
+    assert refusal(idle) == f"{idle.data}: File exists; a folder we may write to is needed, give one: --data DIR"
+
+
+def test_a_data_folder_that_cannot_be_written_is_refused(idle):
+    said = refusal(idle, "--data", "/proc/arbig/data")
+    assert re.fullmatch(r"/proc/arbig/data: .+; a folder we may write to is needed, give one: --data DIR", said)
+
+
+def test_an_outside_redis_that_is_not_there_is_one_line(idle):
+    idle.edit("redis_config.yaml", embedded=False, port=1)
+    assert refusal(idle).startswith("Redis localhost:1 is not there; ")
+
+
+def test_doctor_names_what_is_missing_and_the_line_that_mends_it(idle):
+    with socket.create_server(("127.0.0.1", 8080)):
+        said = idle.arbig("doctor", check=False)
+    assert said.returncode == 1
+    assert re.search(r"^fail ports: port 8080 \(web\) is in use by pid \d+", said.stdout, re.M)
+    assert re.search(r"^ok   Redis: embedded, ", said.stdout, re.M)
+    assert re.search(r"^warn vnpy_ctp: not installed.*; mend: pip install", said.stdout, re.M)
+    for line in said.stdout.splitlines():
+        assert re.match(r"ok   |(warn|fail) .*(; mend: |; stop that)", line), line
