@@ -36,19 +36,23 @@ PRICES = 200
 BASE, STEP = 800.0, 0.02
 PATIENCE_SECONDS = 10.0
 
-STRATEGY = f'''"""Orders on every {EVERY}th tick, long and short in turn."""
+STRATEGY = f'''"""Orders on every {EVERY}th tick (or the next one it gets to see), long and short in turn."""
 
 from arbig import CtaTemplate, TickData
 
 
 class BenchStrategy(CtaTemplate):
+    ordered = 0
+
     def on_init(self) -> None:
         pass
 
     def on_tick(self, tick: TickData) -> None:
-        if self.trading and (tick.seq - 1) % {EVERY} == 0 and tick.seq > 1:
-            side = self.buy if (tick.seq - 1) % {2 * EVERY} else self.short
+        number = (tick.seq - 1) // {EVERY}
+        if self.trading and number > self.ordered:
+            side = self.buy if number % 2 else self.short
             side(tick.last_price, 1)
+        self.ordered = number
 '''
 RISK = """
 order_size: {max_lots: 10}
@@ -134,7 +138,9 @@ class Rounds:
         await self._all_arrived()
 
     def arrived(self, number: int, at: int) -> None:
-        self.micros.append((at - self._sent.pop(number)) / 1000)
+        """The order of that tick, and of those before it that a hurried strategy has passed over."""
+        for sent in list(self._sent)[: list(self._sent).index(number) + 1]:
+            self.micros.append((at - self._sent.pop(sent)) / 1000)
 
     async def _all_arrived(self) -> None:
         end = asyncio.get_running_loop().time() + PATIENCE_SECONDS
