@@ -56,6 +56,7 @@ CREATE TABLE orders (
 CREATE INDEX orders_by_exchange_id ON orders (trading_day, exchange, order_sys_id);
 CREATE INDEX orders_at_work ON orders (active) WHERE active = 1;
 CREATE TABLE cancels (request_id TEXT PRIMARY KEY, order_request_id TEXT, order_id TEXT) WITHOUT ROWID;
+CREATE INDEX cancels_of_order ON cancels (order_request_id);
 CREATE TABLE parked (
     trading_day TEXT, exchange TEXT, order_sys_id TEXT, trade_id TEXT, direction TEXT, report BLOB NOT NULL,
     PRIMARY KEY (trading_day, exchange, order_sys_id, trade_id, direction)
