@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -125,7 +124,7 @@ def supervisor(settings: Settings) -> Iterator[Control]:
         "[program:market]\ncommand=sleep 600\nstartsecs=0\n"
     )
     command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(configuration)]
-    process = subprocess.Popen(command, cwd=Path("/tmp"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=settings.run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     control = Control(settings)
     while not control.is_up():
         assert process.poll() is None
