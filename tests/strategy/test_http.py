@@ -40,3 +40,24 @@ def test_a_person_pauses_resumes_stops_and_starts(floor):
                 assert desk.service.status()["running"] == 1
 
     asyncio.run(flow())
+
+
+def test_a_mended_file_gets_the_data_of_its_contract(floor):
+    """It could not even tell its symbol when the service started."""
+    floor.code(
+        CODE.replace("def on_init(self): pass", "def on_init(self): pass\n    def on_tick(self, tick): self.buy(1, 1)")
+    )
+    floor.yaml("strategy_name: Quiet\n")
+
+    async def flow():
+        async with floor.open() as desk:
+            app = FastAPI()
+            desk.service.routes(app)
+            floor.yaml("strategy_name: Quiet\nsymbol: au2512\nexchange: SHFE\n")
+            async with AsyncClient(transport=ASGITransport(app), base_url="http://strategy") as http:
+                assert (await http.post("/strategies/Quiet/start")).json()["state"] == "RUNNING"
+            await asyncio.sleep(0.01)
+            await desk.tick(800)
+            assert len(await desk.some_requests(1)) == 1
+
+    asyncio.run(flow())

@@ -62,9 +62,17 @@ class StrategyEngine:
             self.strategies[live.name] = live
             if file.error is not None:
                 log.error(file.error, strategy_name=live.name)
-            for symbol in live.legs:
-                self._by_symbol.setdefault(symbol, []).append(live)
-                self._cursors.setdefault(symbol, BarCursor())
+            self.follow(live)
+
+    def follow(self, live: LiveStrategy) -> bool:
+        """Send it its contracts' data; True when nobody had listened to one of them before."""
+        before = self.symbols
+        for symbol in live.legs:
+            hearers = self._by_symbol.setdefault(symbol, [])
+            if live not in hearers:
+                hearers.append(live)
+            self._cursors.setdefault(symbol, BarCursor())
+        return self.symbols != before
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ class StrategyService(Service):
         self.engine: StrategyEngine | None = None
         self.subscriber: DataSubscriber | None = None
         self.store: StrategyStore | None = None
+        self._listening: asyncio.Task[Any] | None = None
 
     async def _http(self, service: str, method: str, path: str, **rest: Any) -> Any:
         return await call(self.settings, service, method, path, **rest)
@@ -80,7 +81,7 @@ class StrategyService(Service):
         await self._subscribe(engine)
         for live in engine.strategies.values():
             self.spawn(live.live(), name=f"strategy {live.name}")
-        self.spawn(self.subscriber.market_data(), name="market data")
+        self._listening = self.spawn(self.subscriber.market_data(), name="market data")
         await asyncio.gather(*(live.command("continue") for live in engine.wanted()))
         self.spawn(self.subscriber.streams(), name="streams")
         self.spawn(self._flush(house), name="outbox")
@@ -141,7 +142,18 @@ class StrategyService(Service):
                 await live.command(command)
             except StoreError as error:
                 raise HTTPException(503, str(error)) from None
+            await self._follow(live)
             return live.describe()
+
+    async def _follow(self, live: LiveStrategy) -> None:
+        """A mended file may name a contract that nobody had listened to."""
+        assert self.engine is not None and self.subscriber is not None
+        if not self.engine.follow(live):
+            return
+        await self._subscribe(self.engine)
+        if self._listening is not None:
+            self._listening.cancel()
+        self._listening = self.spawn(self.subscriber.market_data(), name="market data")
 
     def _ready(self) -> StrategyEngine:
         if self.engine is None:
