@@ -64,7 +64,6 @@ def test_a_stop_loss_closes_across_the_best_price_and_is_repriced_until_filled(l
             (first,) = await desk.some_requests(1)
             assert (first.direction, first.offset, first.volume) == (Direction.SHORT, Offset.CLOSE, 2)
             assert first.price < 783.98
-            assert first.reduce_only
             await desk.fill(first, volume=1)
             await desk.until(lambda: desk.live("Idle").describe()["pos"] == 1, "half of it")
             await asyncio.sleep(0.55)

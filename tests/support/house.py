@@ -62,7 +62,7 @@ class House:
             self.arbig("down", check=False)
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.arbig("status", "--json").stdout)
+        found: dict[str, Any] = json.loads(self.arbig("status", "--json", check=False).stdout)
         return found
 
     def pid(self, service: str) -> int:

@@ -203,7 +203,6 @@ class OrderRequest(Message, frozen=True, kw_only=True, omit_defaults=True):
     code_hash: str | None = None
     run_id: str | None = None
     cause: str | None = None
-    reduce_only: bool | None = None
 
 
 class CommandData(Message, frozen=True, kw_only=True, omit_defaults=True):

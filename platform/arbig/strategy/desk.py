@@ -145,7 +145,7 @@ class Desk:
         self._numbers = (first + 1, end)
         return request_id_of(self.name, self.run_id, first)
 
-    def request(self, wish: SendOrder, cause: str | None, reduce_only: bool | None = None) -> OrderRequest:
+    def request(self, wish: SendOrder, cause: str | None) -> OrderRequest:
         return order_request(
             request_id=wish.vt_orderid,
             strategy_name=self.name,
@@ -159,7 +159,6 @@ class Desk:
             code_hash=self.code_hash,
             account_id=self.house.settings.account_id,
             cause=cause,
-            reduce_only=reduce_only,
         )
 
     def requests_of_stop(self, stop_order: StopOrder, price: float, cause: str) -> list[OrderRequest]:

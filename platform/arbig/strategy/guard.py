@@ -128,7 +128,7 @@ class Guard:
             price = round_to(step.price, instrument.price_tick)
             direction = protection.closing_direction(lots)
             wish = SendOrder(desk.request_id(), instrument.vt_symbol, direction, Offset.CLOSE, price, abs(lots.volume))
-            request = desk.request(wish, f"tick:{symbol}:{tick.seq}", reduce_only=True)
+            request = desk.request(wish, f"tick:{symbol}:{tick.seq}")
             desk.accept(request, outcome)
             desk.exits[symbol] = replace(step.exit, order=request.request_id)
         await self.house.send(outcome.requests, desk.name, kept=False)

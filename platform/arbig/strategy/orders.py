@@ -89,7 +89,6 @@ def order_request(
     code_hash: str,
     account_id: str,
     cause: str | None,
-    reduce_only: bool | None = None,
 ) -> OrderRequest:
     symbol, _, exchange = vt_symbol.partition(".")
     return OrderRequest(
@@ -108,7 +107,6 @@ def order_request(
         code_hash=code_hash,
         account_id=account_id,
         cause=cause,
-        reduce_only=reduce_only,
     )
 
 
@@ -123,7 +121,6 @@ def cancel_request(working: Working, request_id: str, now: datetime) -> OrderReq
         order_id=known,
         timestamp=now,
         expires_at=None,
-        reduce_only=None,
     )
 
 

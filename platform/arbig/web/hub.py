@@ -285,14 +285,16 @@ class Hub:
         heard: frozenset[str] = frozenset()
         try:
             while True:
-                if self._channels != heard or (listener is not None and listener.done()):
+                self._rewired.clear()
+                if self._channels != heard:
                     heard, previous = self._channels, listener
                     listener = await self._listening(heard)
                     await _end(previous)
-                self._rewired.clear()
-                waiting = {asyncio.ensure_future(self._rewired.wait())}
-                await asyncio.wait(waiting | ({listener} if listener else set()), return_when=asyncio.FIRST_COMPLETED)
-                await _end(*waiting)
+                rewired = asyncio.ensure_future(self._rewired.wait())
+                await asyncio.wait({rewired, listener or rewired}, return_when=asyncio.FIRST_COMPLETED)
+                await _end(rewired)
+                if listener is not None and listener.done():
+                    listener.result()
         finally:
             await _end(listener)
 
