@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of
 from hypothesis import strategies as some
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "dashboards"))
@@ -101,6 +102,7 @@ def test_a_series_does_not_grow_without_end() -> None:
     assert series.epoch == 1
 
 
+@settings_of(max_examples=40, deadline=None)
 @given(some.lists(some.integers(0, 12), max_size=40))
 def test_what_is_drawn_is_always_what_the_series_holds(minutes: list[int]) -> None:
     """Late, repeated and missing bars; the drawing is patched and streamed, never drawn anew by hand."""
