@@ -154,7 +154,7 @@ class Flood:
                 self._send(steps)
                 steps += STEPS_AT_ONCE
                 await self._counter.drain()
-            await self._until(lambda: self._seen() >= steps * len(self._symbols))
+            await self._until(lambda: self._seen() >= steps * len(self._symbols), watching)
             took = time.perf_counter() - began
         finally:
             watching.cancel()
@@ -182,13 +182,15 @@ class Flood:
         watching = asyncio.create_task(self._watch())
         try:
             self._counter.tell_time(self._counter.moment + timedelta(minutes=5), segment_end=True)
-            await self._until(lambda: min(self._outsider.bars, self.market_bars) >= count)
+            await self._until(lambda: min(self._outsider.bars, self.market_bars) >= count, watching)
         finally:
             watching.cancel()
 
-    async def _until(self, reached: Callable[[], bool]) -> None:
+    async def _until(self, reached: Callable[[], bool], watching: asyncio.Task[None]) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
-        while not reached() and time.monotonic() < end:  # noqa: ASYNC110 - counted in other processes
+        while not reached() and time.monotonic() < end:
+            if watching.done():
+                watching.result()
             await asyncio.sleep(0.005)
 
     async def _watch(self) -> None:
