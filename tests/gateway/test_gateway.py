@@ -259,7 +259,7 @@ def test_contracts_clock_and_history_are_answered(open_desk: Desks) -> None:
             assert clock == {
                 "session_time": "2025-10-14T21:05:00.000",
                 "trading_day": "2025-10-15",
-                "speed": 60.0,
+                "speed": 120.0,
                 "connected": True,
             }
             assert (bars[0]["datetime"], bars[-1]["datetime"]) == ("2025-10-14T09:00:00", "2025-10-14T21:03:00")

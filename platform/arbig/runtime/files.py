@@ -15,6 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
+try:
+    from yaml import CSafeLoader as LibyamlLoader
+except ImportError:
+    from yaml import SafeLoader as LibyamlLoader  # type: ignore[assignment]
+
 
 class SettingsError(ValueError):
     """One line: file, field, found, expected, mend."""
@@ -51,7 +56,7 @@ def read_yaml(path: Path) -> Any:
     """The file's values, `{}` when it is empty. Raises SettingsError that names file and line, FileNotFoundError."""
     try:
         text = path.read_text(encoding="utf-8")
-        values = yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
+        values = _parsed(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -70,8 +75,8 @@ def shown(path: Path) -> str:
     return f"{path.parent.name}/{path.name}" if path.parent.name != "strategies" else f"config/strategies/{path.name}"
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice instead of keeping the last one."""
+class _KeysOnce(yaml.constructor.SafeConstructor):
+    """Refuses a key written twice instead of keeping the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -79,7 +84,24 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
             seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+class _Loader(_KeysOnce, yaml.SafeLoader):
+    pass
+
+
+class _QuickLoader(_KeysOnce, LibyamlLoader):
+    pass
+
+
+def _parsed(text: str) -> Any:
+    """Much faster by libyaml, where it is built in; what that refuses is read again by the loader that says more."""
+    try:
+        return yaml.load(text, _QuickLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
 _SECRET = re.compile(r"^\$\{(env|file):(.+)\}$")
