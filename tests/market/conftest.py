@@ -29,6 +29,7 @@ from arbig.domain.messages import (
 )
 from arbig.market.service import MarketService
 from arbig.runtime.clock import ManualClock
+from arbig.runtime.http import CallError
 from arbig.runtime.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -73,18 +74,21 @@ class Gateway:
         self.connected = True
         self.bars: list[BarData] = []
         self.asked: list[dict[str, Any]] = []
+        self.is_away = False
 
     async def ask(self, method: str, path: str, **question: Any) -> Any:
         if path == "/clock":
             day = self.trading_day.isoformat() if self.trading_day else None
             return {"session_time": "2025-10-14T20:50:00", "trading_day": day, "connected": self.connected}
         assert (method, path) == ("GET", "/history")
+        if self.is_away:
+            raise CallError("gateway: the exchange is not connected")
         self.asked.append(question["params"])
         start, end = (
             datetime.fromisoformat(question["params"][name]).replace(tzinfo=SHANGHAI) for name in ("start", "end")
         )
         symbol = question["params"]["symbol"]
-        found = [bar for bar in self.bars if bar.symbol == symbol and start <= bar.datetime < end]
+        found = [bar for bar in self.bars if bar.symbol == symbol and start <= bar.datetime <= end]
         return {"bars": [json.loads(encode(bar)) for bar in found]}
 
 
@@ -167,9 +171,9 @@ def shown(bars: Sequence[BarData]) -> list[str]:
     return [f"{b.symbol} {b.datetime:%d %H:%M} v={b.volume} n={b.seq}{' partial' if b.partial else ''}" for b in bars]
 
 
-def history(day: date, minutes: int = 3, symbol: str = "au2512") -> list[BarData]:
-    """The first minutes of a day session as the simulated exchange remembers them."""
-    opening = datetime(day.year, day.month, day.day, 9, 0, tzinfo=SHANGHAI)
+def history(day: date, minutes: int = 3, symbol: str = "au2512", opening: datetime | None = None) -> list[BarData]:
+    """The first minutes of a day session, or those from another opening, as the simulated exchange remembers them."""
+    opening = opening or datetime(day.year, day.month, day.day, 9, 0, tzinfo=SHANGHAI)
     return [
         BarData(
             symbol=symbol,

@@ -427,3 +427,85 @@ def test_the_first_question_about_a_symbol_fetches_its_history(house: Any, gatew
         assert [asked["symbol"] for asked in gateway.asked] == ["au2512", "ag2512"]
 
     flow(story)
+
+
+def test_minutes_missed_while_market_was_down_are_filled_from_the_counters_memory(
+    house: Any, gateway: Any, flow: Any, kit: Any
+) -> None:
+    gateway.bars = kit.history(kit.today, 7, opening=kit.at("14 21:00:00"))
+
+    async def story() -> None:
+        await house.play(
+            kit.at("14 20:58:00"),
+            kit.tick("14 21:00:10", 900.0, 10, seq=1),
+            kit.tick("14 21:01:10", 900.0, 12, seq=2),
+        )
+        await house.dies()
+        await house.market.start()
+        await house.play(
+            kit.tick("14 21:04:30", 900.0, 44, seq=9),
+            kit.tick("14 21:05:10", 900.0, 51, seq=10),
+            kit.tick("14 21:06:10", 900.0, 53, seq=11),
+        )
+        whole = [f"au2512 14 21:0{n} v={7 if n == 5 else 10} n={n + 1}" for n in range(6)]
+        assert kit.shown(house.bars) == whole
+        assert [line.split(",")[0][-5:] for line in csv(house)[1:]] == [f"0{n}:00" for n in range(6)]
+        assert (await house.get("/bars/au2512?since=2025-10-14T21:00:00")).json()["gaps"] == []
+
+    flow(story)
+
+
+def test_minutes_missed_while_the_line_was_cut_are_filled_too(house: Any, gateway: Any, flow: Any, kit: Any) -> None:
+    gateway.bars = kit.history(kit.today, 5, opening=kit.at("14 21:00:00"))
+
+    async def story() -> None:
+        await house.play(
+            kit.at("14 20:58:00"),
+            kit.tick("14 21:00:10", 900.0, 10),
+            kit.event(EventType.DISCONNECTED),
+            kit.event(EventType.CONNECTED),
+            kit.tick("14 21:03:10", 900.0, 40),
+            kit.tick("14 21:04:10", 900.0, 50),
+        )
+        assert kit.shown(house.bars) == [f"au2512 14 21:0{n} v=10 n={n + 1}" for n in range(4)]
+
+    flow(story)
+
+
+def test_the_end_of_a_day_that_was_missed_is_filled_when_the_next_day_begins(
+    house: Any, gateway: Any, flow: Any, kit: Any
+) -> None:
+    gateway.bars = kit.history(kit.today, 4, opening=kit.at("15 14:56:00"))
+
+    async def story() -> None:
+        await house.play(kit.tick("15 14:56:10", 900.0, 3), kit.tick("15 14:57:10", 900.0, 10))
+        await house.dies()
+        gateway.trading_day = date(2025, 10, 16)
+        await house.market.start()
+        await house.play(
+            kit.tick("15 21:00:10", 900.0, 5, trading_day=gateway.trading_day),
+            kit.tick("15 21:01:10", 900.0, 6, trading_day=gateway.trading_day),
+        )
+        assert kit.shown(house.bars) == [
+            *(f"au2512 15 14:5{6 + n} v=10 n={n + 1}" for n in range(4)),
+            "au2512 15 21:00 v=5 n=1",
+        ]
+        assert len(csv(house)) == 5
+
+    flow(story)
+
+
+def test_where_the_counter_cannot_be_asked_the_bar_stays_partial(
+    house: Any, gateway: Any, flow: Any, kit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.bars = kit.history(kit.today, 9, opening=kit.at("14 21:00:00"))
+
+    async def story() -> None:
+        gateway.is_away = True
+        await house.play(
+            kit.at("14 21:03:00"), kit.tick("14 21:03:10", 900.0, 40, seq=9), kit.tick("14 21:04:10", 900.0, 50, seq=10)
+        )
+        assert kit.shown(house.bars) == ["au2512 14 21:03 v=0 n=1 partial"]
+        assert any("bars that were missed stay a gap" in record.getMessage() for record in caplog.records)
+
+    flow(story)

@@ -207,7 +207,7 @@ class BarGenerator:
         missing = [bar for bar in replayed if bar.datetime > after.datetime]
         number = count((after.seq or 0) + 1)
         missing = [replace(bar, seq=next(number)) if bar.trading_day == after.trading_day else bar for bar in missing]
-        self._continue_after(missing[-1] if missing else after)
+        self.continue_after(missing[-1] if missing else after)
         return missing
 
     def replay(self, event: Event) -> list[BarData]:
@@ -219,7 +219,8 @@ class BarGenerator:
             return []
         return self.on_time(event)
 
-    def _continue_after(self, bar: BarData) -> None:
+    def continue_after(self, bar: BarData) -> None:
+        """The day's bars are known up to this one, from wherever: the next one is numbered after it."""
         day = bar.trading_day or self.sessions.trading_day_of(bar.datetime)
         if self.trading_day is not None and day < self.trading_day:
             return

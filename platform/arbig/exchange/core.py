@@ -344,7 +344,8 @@ class SimulatedExchange:
             instrument = self.rules.book.get(symbol, day)
             if day > instrument.last_trading_day:
                 break
-            path = self._path(instrument, day)
+            known = self._markets.get(symbol) if day == self.trading_day else None
+            path = known.path if known is not None else self._path(instrument, day)
             segments = self._sessions_of(instrument).continuous(day)
             bars += (bar for bar in minute_bars(path, segments) if start <= bar.datetime <= end)
         return [bar for bar in bars if bar.datetime + timedelta(minutes=1) <= now]

@@ -92,6 +92,21 @@ class BarBuilder:
         if not running and trading_day in self._journal.days():
             self._journal.drop(trading_day)
 
+    def is_over(self, bar: BarData) -> bool:
+        """Whether no more ticks of the bar's trading day can come."""
+        day = bar.trading_day
+        if day is None or self.trading_day is None:
+            return False
+        if day < self.trading_day:
+            return True
+        now = self.session_time
+        return now is not None and now >= self._hours.of(bar.symbol, day).segments(day)[-1].end
+
+    def on_mended(self, bars: Iterable[BarData]) -> None:
+        """The bars that follow are numbered after these."""
+        for bar in bars:
+            self.generators[bar.symbol].continue_after(bar)
+
     def forget_past_days(self) -> None:
         """To be called when the past days' bars are stored."""
         if self.trading_day is not None:

@@ -1,12 +1,14 @@
-"""History: bars of earlier trading days, fetched from the Gateway where the files lack them.
+"""History: bars fetched from the Gateway: earlier trading days that have no file, and minutes of the running day that
+were missed while Market or its line was down.
 
 The simulated exchange has a history; CTP has none, then what is missing stays a named gap.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any
@@ -24,10 +26,12 @@ log = logging.getLogger(__name__)
 
 Ask = Callable[..., Awaitable[Any]]
 TIMEOUT_SECONDS = 30.0
+MENDING_SECONDS = 5.0
+"""Meanwhile new ticks wait."""
 
 
 class History:
-    """Fills whole earlier days; a day that has a file is left as it is."""
+    """Fills whole earlier days where they have no file, and mends bars before they are stored."""
 
     def __init__(self, ask: Ask, hours: Hours, store: BarStore, cache: MarketCache, days: int) -> None:
         self._ask = ask
@@ -55,16 +59,68 @@ class History:
     async def _fetch(self, symbol: str, missing: list[date]) -> list[tuple[date, list[BarData]]]:
         sessions = self._hours.of(symbol)
         start, end = sessions.segments(missing[0])[0].start, sessions.segments(missing[-1])[-1].end
-        params = {"symbol": symbol, "start": on_wire(start), "end": on_wire(end)}
-        answer = await self._ask("GET", "/history", params=params, timeout=TIMEOUT_SECONDS)
-        bars = msgspec.convert(answer["bars"], list[BarData])
+        bars = await self._asked(symbol, start, end, TIMEOUT_SECONDS)
         return [(day, found) for day, found in _by_day(bars, sessions) if day in missing]
+
+    async def _asked(self, symbol: str, start: datetime, end: datetime, seconds: float) -> list[BarData]:
+        params = {"symbol": symbol, "start": on_wire(start), "end": on_wire(end)}
+        answer = await self._ask("GET", "/history", params=params, timeout=seconds)
+        return msgspec.convert(answer["bars"], list[BarData])
+
+    async def mend(self, bars: Sequence[BarData], is_over: Callable[[BarData], bool]) -> list[BarData]:
+        """The same bars, before they are stored: partial ones made whole, the minutes missed before them filled, as far
+        as the counter remembers. `is_over`: the bar's day has ended, what was missed behind it is filled too."""
+        days: dict[tuple[str, date], list[BarData]] = {}
+        for bar in bars:
+            assert bar.trading_day is not None
+            days.setdefault((bar.symbol, bar.trading_day), []).append(bar)
+        mended = await asyncio.gather(*(self._mend(found, is_over(found[-1])) for found in days.values()))
+        return [bar for found in mended for bar in found]
+
+    async def _mend(self, bars: list[BarData], is_over: bool) -> list[BarData]:
+        symbol, day = bars[0].symbol, bars[0].trading_day
+        assert day is not None
+        partial = [bar for bar in bars if bar.partial]
+        if not partial:
+            return bars
+        try:
+            stored = self._cache.day(symbol, day)
+            segments = self._hours.of(symbol, day).segments(day)
+            start = stored[-1].datetime if stored else segments[0].start
+            end = segments[-1].end if is_over else partial[-1].datetime
+            remembered = await self._asked(symbol, start, end, MENDING_SECONDS)
+            bars = [bar for bar in bars if not stored or bar.datetime > stored[-1].datetime]
+        except (CallError, BarFileError, CalendarError, msgspec.ValidationError) as error:
+            log.warning("%s: bars that were missed stay a gap: %s", symbol, error)
+            return bars
+        return mended(bars, remembered, stored[-1] if stored else None, is_over) if bars else []
 
     def _write(self, symbol: str, day: date, bars: list[BarData]) -> int:
         if not self._store.write_day(symbol, day, bars):
             return 0
         self._cache.forget(symbol, day)
         return len(bars)
+
+
+def mended(
+    bars: Sequence[BarData], remembered: Sequence[BarData], before: BarData | None, is_over: bool
+) -> list[BarData]:
+    """One day's bars that follow `before`, the partial ones replaced by all that is remembered since the bar before
+    each. A partial bar that is not remembered itself stays, alone: its volume holds what was missed before it."""
+    last = before.datetime if before is not None else None
+    found: list[BarData] = []
+    for bar in bars:
+        missed = [one for one in remembered if (last is None or last < one.datetime) and one.datetime <= bar.datetime]
+        is_remembered = bar.partial and missed and missed[-1].datetime == bar.datetime
+        found += missed if is_remembered else [bar]
+        last = bar.datetime
+    if is_over and bars[-1].partial:
+        found += [one for one in remembered if one.datetime > bars[-1].datetime]
+    first = 1 if before is None else (before.seq or 0) + 1
+    day, account = bars[0].trading_day, bars[0].account_id
+    return [
+        msgspec.structs.replace(one, seq=n, trading_day=day, account_id=account) for n, one in enumerate(found, first)
+    ]
 
 
 def earlier_days(sessions: Sessions, trading_day: date, count: int) -> list[date]:

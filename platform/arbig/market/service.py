@@ -66,6 +66,7 @@ class MarketService(Service):
         self._unstored = Complaints(clock, "bars that cannot be stored are held in memory")
         self._unpublished = Complaints(clock, "bars not published; readers fetch them over HTTP")
         self._held: list[BarData] = []
+        self._mending = False
         self._bars = 0
         self._filling: dict[str, asyncio.Task[int]] = {}
         self._events_seen = "0-0"
@@ -137,6 +138,8 @@ class MarketService(Service):
 
     async def _deliver(self, bars: Sequence[BarData]) -> None:
         """Into the files first, then to whoever listens."""
+        if any(bar.partial for bar in bars):
+            bars = await self._mended(bars)
         self._store_bars(bars)
         crash_point("market.after_csv")
         if not bars:
@@ -146,6 +149,16 @@ class MarketService(Service):
             await self.bus.publish([(BAR.of(bar.symbol), encode(bar)) for bar in bars])
         except BusError as error:
             self._unpublished.add(str(error))
+
+    async def _mended(self, bars: Sequence[BarData]) -> Sequence[BarData]:
+        """What was missed is asked for before the partial bars are stored: a stored bar is never changed."""
+        self._mending = True
+        try:
+            bars = await self._history.mend(bars, self._builder.is_over)
+        finally:
+            self._mending = False
+        self._builder.on_mended(bars)
+        return bars
 
     def _store_bars(self, bars: Sequence[BarData]) -> None:
         """A full disk stops no bar: what cannot be written is held and tried again with the next ones."""
@@ -178,7 +191,7 @@ class MarketService(Service):
         elif event.event is EventType.CONNECTED and event.source == GATEWAY:
             self._builder.on_silence()
             self._builder.on_link(Link.UP)
-        elif event.event is EventType.SETTLED and event.trading_day is not None and not self._held:
+        elif event.event is EventType.SETTLED and event.trading_day is not None and not (self._held or self._mending):
             self._builder.on_settled(event.trading_day)
 
     def _last_stored(self, symbol: str, day: date) -> BarData | None:
