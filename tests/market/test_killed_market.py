@@ -116,7 +116,7 @@ def test_bars_equal_the_exchanges_through_crashes_and_kills_and_none_is_missing(
     assert all(earlier.datetime < later.datetime for earlier, later in pairwise(bars))
     end = bars[-1].datetime.replace(tzinfo=None).isoformat()
     truth = stack.get("gateway", f"/history?symbol=au2512&start=2025-10-14T20:55:00&end={end}")["bars"]
-    answer = stack.get("market", f"/bars/au2512?since=2025-10-14T20:55:00&limit=1000")
+    answer = stack.get("market", "/bars/au2512?since=2025-10-14T20:55:00&limit=1000")
     assert [{**bar, "account_id": None} for bar in answer["bars"][: len(bars)]] == [
         {**bar, "account_id": None} for bar in truth
     ]
