@@ -16,12 +16,14 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-import structlog
-from structlog.typing import Processor
-
 from arbig.domain.messages import SHANGHAI
 from arbig.runtime.clock import WallClock
 from arbig.runtime.files import SettingsError
+from arbig.runtime.lean import without
+
+with without("rich"):
+    import structlog
+    from structlog.typing import Processor
 
 MAX_BYTES, BACKUPS = 10_000_000, 5
 LEVELS = ("debug", "info", "warning", "error", "critical")

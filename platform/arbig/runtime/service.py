@@ -35,7 +35,7 @@ from arbig.runtime.http import is_ready
 from arbig.runtime.ready import accepts
 from arbig.runtime.settings import EXIT_CONFIG, PORTS, Settings, SettingsError, load_settings
 
-BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+BACKOFF = (*(0.1,) * 30, 0.5, 1.0, 2.0, 5.0)
 LAG_BEATS = 3
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 log = structlog.get_logger()
@@ -47,6 +47,7 @@ class Service:
 
     name: ClassVar[str]
     needs: ClassVar[str | None] = None
+    websockets: ClassVar[bool] = False
 
     def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
         self.settings = settings
@@ -374,6 +375,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                ws="auto" if life.kind.websockets else "none",
                 timeout_graceful_shutdown=2,
                 server_header=False,
             )

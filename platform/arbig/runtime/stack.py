@@ -57,7 +57,7 @@ def _launch(settings: Settings) -> subprocess.Popen[bytes]:
     words = settings.run / "supervisor.out"
     with words.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "arbig.runtime.supervisor"],
+            [sys.executable, "-m", "arbig.runtime.lean", "arbig.runtime.supervisor"],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

@@ -30,6 +30,7 @@ EXIT_SECOND_COPY = 75
 START_RETRIES = 20
 STOP_SECONDS = 10
 PRINTS_ONLY = ("redis", "console", "jupyter")
+HOLDS_NOTHING = ("console",)  # asked to end, Bokeh takes its time with every open page
 
 
 def main() -> int:
@@ -133,6 +134,7 @@ def _section(program: Program, place: int, settings: Settings) -> list[str]:
         "autorestart=unexpected",
         f"exitcodes={EXIT_CONFIG}",
         f"stopwaitsecs={STOP_SECONDS}",
+        f"stopsignal={'KILL' if program.name in HOLDS_NOTHING else 'TERM'}",
         "killasgroup=true",
         "redirect_stderr=true",
         "stdout_logfile=NONE",
@@ -141,7 +143,10 @@ def _section(program: Program, place: int, settings: Settings) -> list[str]:
 
 
 def command_of(program: Program, settings: Settings) -> list[str]:
-    command = [sys.executable, "-m", program.module]
+    if program.name in PRINTS_ONLY:
+        command = [sys.executable, "-m", program.module]
+    else:
+        command = [sys.executable, "-m", "arbig.runtime.lean", program.module]
     if program.after is None:
         return command
     waiting = ["-m", "arbig.runtime.after", str(settings.port(program.after)), str(settings.run / "token")]

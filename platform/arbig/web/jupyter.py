@@ -9,7 +9,11 @@ import os
 import sys
 
 from arbig.runtime.child import die_with_parent
+from arbig.runtime.lean import without
 from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings, private_folder, secret_file
+
+# Panel's previews: two seconds of every start, and the console has a process of its own.
+NOT_LOADED = {"panel.io.jupyter_server_extension": False}
 
 
 def arguments(settings: Settings) -> list[str]:
@@ -27,6 +31,7 @@ def arguments(settings: Settings) -> list[str]:
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
+        f"--ServerApp.jpserver_extensions={NOT_LOADED}",
     ]
 
 
@@ -42,7 +47,9 @@ def main() -> int:
         return EXIT_CONFIG
     os.environ["JUPYTER_TOKEN_FILE"] = str(token_file)
     os.environ.pop("JUPYTER_TOKEN", None)
-    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+    # It would build the grammar of international addresses, more than a second, for a check that nothing asks for.
+    with without("rfc3987_syntax"):
+        from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 
     LabApp.launch_instance(arguments(settings))
     return 0

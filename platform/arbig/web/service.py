@@ -44,6 +44,7 @@ log = structlog.get_logger()
 class WebService(Service):
     name: ClassVar[str] = "web"
     needs: ClassVar[str | None] = "strategy"
+    websockets: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
         super().__init__(settings, bus, clock)
