@@ -194,3 +194,82 @@ def test_an_order_of_a_strategy_process_bears_its_cause_and_identity(floor):
     assert order.cause == "tick:au2512:1"
     assert (order.run_id, order.code_hash) == (bad.desk.run_id, bad.desk.code_hash)
     assert (order.expires_at - order.timestamp).total_seconds() == 3
+
+
+FILLED = """
+import os, time
+from arbig import CtaTemplate
+
+class Filled(CtaTemplate):
+    hangs_once = ""
+    fills = 0
+    parameters = ["hangs_once"]
+    variables = ["fills"]
+    def on_init(self): pass
+    def on_tick(self, tick):
+        if tick.last_price == 800: self.buy(800, 1)
+    def on_trade(self, trade):
+        if self.hangs_once and not os.path.exists(self.hangs_once):
+            open(self.hangs_once, "w").close()
+            time.sleep(60)
+        self.fills += 1
+"""
+
+
+def _slow_and_quick(floor):
+    floor.code(FILLED)
+    mark = floor.root / "hung"
+    floor.yaml(YAML.format("Slow") + f"class_name: Filled\nparams:\n  hangs_once: {mark}\n", "slow.yaml")
+    floor.yaml(YAML.format("Quick") + "class_name: Filled\n", "quick.yaml")
+    return mark
+
+
+async def _both_are_filled(desk, mark):
+    """The slow one first; it hangs in `on_trade` when this returns."""
+    slow, quick = sorted(await _after_tick(desk), key=lambda one: one.strategy_name, reverse=True)
+    await desk.fill(slow)
+    await desk.until(mark.exists, "the hanging callback")
+    await desk.fill(quick)
+
+
+async def _after_tick(desk):
+    await desk.tick(800)
+    return await desk.some_requests(2)
+
+
+def test_a_strategy_that_hangs_holds_up_nobody_elses_fills(floor):
+    """Its own fill is in its position all the same, and counted once."""
+    mark = _slow_and_quick(floor)
+
+    async def flow():
+        async with floor.open(processes=True) as desk:
+            slow, quick = desk.live("Slow"), desk.live("Quick")
+            await _both_are_filled(desk, mark)
+            await desk.until(lambda: quick.variables.get("fills") == 1, "the quick one's fill")
+            assert slow.state == "RUNNING", "still within its patience"
+            await desk.until(lambda: slow.state == "ERROR", "the end of patience")
+            assert slow.describe()["pos"] == quick.describe()["pos"] == 1
+            await desk.until(lambda: not desk.service.store.kept(), "nothing left to finish")
+
+    asyncio.run(flow())
+
+
+def test_a_fill_whose_strategy_hung_is_told_after_a_restart(floor):
+    """Its stream has gone on meanwhile: the entry stood on our own disk."""
+    mark = _slow_and_quick(floor)
+
+    async def flow():
+        async with floor.open(processes=True) as desk:
+            await _both_are_filled(desk, mark)
+            await desk.until(lambda: desk.live("Quick").variables.get("fills") == 1, "the quick one's fill")
+            async with asyncio.timeout(0.5):
+                while any(one.pending for one in await desk.bus.groups() if one.group == "group:strategy"):
+                    await asyncio.sleep(0.005)
+        floor.siblings.as_of = {"stream:trade": "0-0"}
+        async with floor.open(processes=True) as desk:
+            slow = desk.live("Slow")
+            await desk.until(lambda: slow.variables.get("fills") == 1, "the fill")
+            assert slow.describe()["pos"] == desk.live("Quick").describe()["pos"] == 1
+            await desk.until(lambda: not desk.service.store.kept(), "nothing left to finish")
+
+    asyncio.run(flow())

@@ -9,6 +9,7 @@ import pytest
 
 from arbig.bus.topics import ORDER_STATUS, POSITION, TRADE
 from arbig.domain.messages import SHANGHAI, Direction, EventType, Exchange, Offset, PositionData, Status, encode
+from arbig.runtime.settings import SettingsError
 from arbig.store.strategies import Lots
 
 NINE = datetime(2025, 10, 9, 9, 0, tzinfo=SHANGHAI)
@@ -225,6 +226,22 @@ def test_paused_strategies_send_nothing_new_but_may_cancel(plain):
             await desk.until(lambda: live.state == "RUNNING", "the end of the pause")
             await desk.tick(801)
             assert len(await desk.some_requests(3)) == 3
+
+    asyncio.run(flow())
+
+
+def test_a_cancel_that_is_on_its_way_is_not_asked_for_again(plain):
+    """A strategy that cancels everything with every tick does not flood Trading."""
+
+    async def flow():
+        async with plain.open() as desk:
+            await desk.tick(801)
+            (order,) = await desk.some_requests(1)
+            await desk.status(order, Status.NOTTRADED)
+            for _ in range(3):
+                await desk.tick(805)
+            await desk.until(lambda: desk.live("Plain")._queue.empty(), "three ticks")
+            assert len(await desk.requests()) == 2
 
     asyncio.run(flow())
 
@@ -483,3 +500,50 @@ def test_a_pause_by_a_person_holds_back_opening_stop_orders_only(plain):
             assert (await desk.some_requests(2))[1].offset is Offset.OPEN
 
     asyncio.run(flow())
+
+
+def _room(desk, pages):
+    with desk.service.store._database.transaction() as connection:
+        used = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages or used}")
+
+
+def test_a_full_disk_is_said_once_and_nothing_is_lost(plain, capsys):
+    """Fills wait for the disk, the service lives, and a person is told why nothing is taken from him."""
+
+    async def flow():
+        async with plain.open() as desk:
+            live, house = desk.live("Plain"), desk.service.engine.house
+            await desk.tick(801)
+            (order,) = await desk.some_requests(1)
+            _room(desk, None)
+            fills = 0
+            while house.fault is None:
+                await desk.fill(order, volume=1)
+                fills += 1
+                await asyncio.sleep(0.002)
+            assert "cannot grow, the disk is full: free some space" in house.fault
+            assert desk.service.status()["alarms"] == [house.fault]
+            for _ in range(100):
+                await desk.tick(800)
+            assert live._queue.qsize() < 100
+            _room(desk, 1_000_000)
+            await desk.until(lambda: house.fault is None, "the disk")
+            await desk.until(lambda: live.describe()["pos"] == fills, "every fill")
+            assert desk.service._died.empty()
+
+    asyncio.run(flow())
+    assert capsys.readouterr().out.count("cannot grow") == 1
+
+
+def test_a_database_that_cannot_be_opened_ends_the_start_in_one_line(plain):
+    """With the exit code that the supervisor does not answer with another start."""
+    (plain.root / "data" / "db").mkdir(parents=True)
+    (plain.root / "data" / "db" / "strategy.db").write_text("no database at all, but long enough to be taken for one")
+
+    async def flow():
+        async with plain.open():
+            pass
+
+    with pytest.raises(SettingsError, match=r"strategy\.db is not a database: move it away, then start again"):
+        asyncio.run(flow())

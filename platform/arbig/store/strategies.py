@@ -30,11 +30,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from arbig.bus.port import Entry
 from arbig.domain.messages import OrderRequest, decode, encode
 from arbig.domain.template import StopOrder, StopOrderStatus
 from arbig.store.database import Database, StoreError
 
-SCHEMA = 1
+SCHEMA = 2
 KEPT_APPLIED = 200_000  # some trading days of entries
 
 metadata = MetaData()
@@ -78,6 +79,17 @@ outbox = Table(
     Column("request_id", Text, unique=True),
     Column("payload", LargeBinary, nullable=False),
 )
+
+received = Table(
+    "received",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("strategy_name", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("entry_id", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+"""Entries of a strategy that was busy: kept here until it has answered them, so that its stream can go on."""
 
 applied = Table(
     "applied",
@@ -240,6 +252,23 @@ class StrategyStore:
         with self._database.reading() as connection:
             payloads = connection.scalars(select(outbox.c.payload).order_by(outbox.c.id)).all()
         return [decode(OrderRequest, payload) for payload in payloads]
+
+    def receive(self, strategy_name: str, entry: Entry) -> int:
+        """Keep an entry that its strategy has not answered yet; returns the row to `forget`."""
+        values = {"stream": entry.stream, "entry_id": entry.id, "payload": entry.payload}
+        with self._database.transaction() as connection:
+            row = insert(received).values(strategy_name=strategy_name, **values).returning(received.c.id)
+            return int(connection.execute(row).scalar_one())
+
+    def forget(self, row: int) -> None:
+        with self._database.transaction() as connection:
+            connection.execute(delete(received).where(received.c.id == row))
+
+    def kept(self) -> list[tuple[int, str, Entry]]:
+        """(row, strategy, entry) of what a former life received and did not finish, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(received).order_by(received.c.id)).all()
+        return [(row.id, row.strategy_name, Entry(row.stream, row.entry_id, row.payload)) for row in rows]
 
     def waiting_stop_orders(self, strategy_name: str) -> list[StopOrder]:
         wanted = (stop_orders.c.strategy_name == strategy_name) & (stop_orders.c.status == StopOrderStatus.WAITING)

@@ -34,13 +34,15 @@ from arbig.strategy.protection import Exit
 log = structlog.get_logger()
 
 BLOCK = 1000
+LOW = 200
 SETTLING_SECONDS = 5.0
+CANCEL_SECONDS = 2.0
 
 
 @dataclass(eq=False)
 class Item:
     """One event in a strategy's queue. `done` is set when its effect is durable; `counted` says that the position we
-    started from includes this fill already."""
+    started from includes this fill already; `kept` is the row that keeps its entry until then."""
 
     kind: str
     payloads: tuple[bytes, ...] = ()
@@ -49,6 +51,7 @@ class Item:
     cause: str | None = None
     counted: bool = False
     done: asyncio.Future[None] | None = None
+    kept: int | None = None
 
 
 @dataclass
@@ -137,11 +140,21 @@ class Desk:
 
     # ---- requests
 
-    def request_id(self) -> str:
+    @property
+    def is_low(self) -> bool:
+        """Numbers for further signals must be reserved before anything else is done."""
         first, end = self._numbers
-        if first == end:
-            first = self.house.store.reserve(self.name, BLOCK)
-            end = first + BLOCK
+        return bool(self.run_id) and end - first < LOW
+
+    def reserve(self) -> None:
+        """Raises StoreError."""
+        first = self.house.store.reserve(self.name, BLOCK)
+        self._numbers = (first, first + BLOCK)
+
+    def request_id(self) -> str:
+        if self._numbers[0] == self._numbers[1]:
+            self.reserve()
+        first, end = self._numbers
         self._numbers = (first + 1, end)
         return request_id_of(self.name, self.run_id, first)
 
@@ -230,6 +243,10 @@ class Desk:
         if working is None:
             self.log(f"cancel: {name} is not working any more")
             return
+        now = self.house.clock.monotonic()
+        if now < working.cancel_again:  # one is on its way: a strategy that cancels with every tick must not flood
+            return
+        working.cancel_again = now + CANCEL_SECONDS
         outcome.requests.append(cancel_request(working, self.request_id(), self.house.clock.now()))
 
     def cancel_all(self, outcome: Outcome) -> None:

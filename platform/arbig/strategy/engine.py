@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 
-from arbig.bus.port import Entry, entry_key
-from arbig.bus.topics import ORDER_STATUS, TRADE
+from arbig.bus.port import Entry, Handler, entry_key
+from arbig.bus.topics import EVENT, ORDER_STATUS, POSITION, TRADE
 from arbig.domain.messages import (
     BarData,
     EventData,
@@ -90,9 +91,9 @@ class StrategyEngine:
             return live.config.enabled
         if run.state == State.STOPPED:
             return False
-        if run.state == State.ERROR:
-            live.state, live.error, live.traceback = State.ERROR, run.error, run.traceback
-            return live.has_other_code(run.code_hash)
+        if run.state == State.ERROR and not live.has_other_code(run.code_hash):
+            live.out(run)
+            return False
         return True
 
     # ---- the start sequence (specification 2.4)
@@ -113,7 +114,8 @@ class StrategyEngine:
                 book[key] = lots_after(book.get(key, Lots()), trade)
         self._compare(book)
         self.house.book = book
-        self.house.store.set_positions([(name, symbol, lots) for (name, symbol), lots in book.items()])
+        rows = [(name, symbol, lots) for (name, symbol), lots in book.items()]
+        await self.house.durably(lambda: self.house.store.set_positions(rows))
         for position in answer["positions"]:
             self.on_position(msgspec.convert(position, PositionData))
         orders = await self.ask("trading", "GET", "/orders", params={"active": "true"})
@@ -223,9 +225,34 @@ class StrategyEngine:
 
     # ---- streams
 
+    async def finish(self) -> None:
+        """First what a former life received and did not come to: as if it had just been delivered."""
+        for row, name, entry in self.house.store.kept():
+            live = self.strategies.get(name)
+            if live is None:
+                await self.handlers[entry.stream](entry)
+                await self.house.durably(partial(self.house.store.forget, row))
+            elif entry.stream == TRADE.name:
+                live.hear_again("trade", decode(TradeData, entry.payload), entry, self._is_counted(entry), row)
+            else:
+                live.hear_again("order", decode(OrderData, entry.payload), entry, False, row)
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            TRADE.name: self.on_trade,
+            ORDER_STATUS.name: self.on_order,
+            POSITION.name: self.on_position_entry,
+            EVENT.name: self.on_event,
+        }
+
+    def _is_counted(self, entry: Entry) -> bool:
+        """The positions we started from include this fill."""
+        return entry_key(entry.id) <= entry_key(self._as_of[TRADE.name])
+
     async def on_trade(self, entry: Entry) -> None:
         trade = decode(TradeData, entry.payload)
-        counted = entry_key(entry.id) <= entry_key(self._as_of[TRADE.name])
+        counted = self._is_counted(entry)
         live = self.strategies.get(trade.strategy_name)
         if live is not None:
             await live.hear("trade", trade, entry, counted)

@@ -24,16 +24,23 @@ class Guard:
         self.tell = tell
         self.due: set[str] = set()  # stop orders that a bar has shown to be reached
         self._alarmed: set[str] = set()
+        self._must_keep = False
 
     @property
     def is_needed(self) -> bool:
         risk = self.desk.risk
-        return bool(self.desk.stop_orders or self.desk.exits or risk.stop_loss_pct or risk.take_profit_pct)
+        waiting = self.desk.stop_orders or self.desk.exits or self._must_keep
+        return bool(waiting or risk.stop_loss_pct or risk.take_profit_pct)
 
     def hear_bar(self, bar: BarData) -> None:
         self.due |= {one.stop_orderid for one in self._stops_of(bar.symbol) if fires_on_bar(one, bar)}
 
     async def hear_tick(self, tick: TickData) -> None:
+        """Never waits for the disk: what cannot be written now is tried again with the next tick."""
+        if self.desk.is_low and not self.house.wrote(self.desk.reserve):
+            return
+        if self._must_keep:
+            self._keep_exits()
         for stop_order in self._stops_of(tick.symbol):
             if stop_order.stop_orderid in self.due or fires_on_tick(stop_order, tick):
                 await self._fire(stop_order, tick)
@@ -62,22 +69,22 @@ class Guard:
         price = crossing_price(stop_order.direction, tick)
         requests = desk.requests_of_stop(stop_order, price, f"stop:{tick.symbol}:{tick.seq}")
         reason = next((text for one in requests if (text := desk.refusal(one))), None)
+        if reason is not None:
+            said = f"{name} has triggered and is refused: {reason}"
+            requests, status = [], StopOrderStatus.CANCELLED
+        else:
+            said, status = f"{name} has triggered at {tick.last_price:g}", StopOrderStatus.TRIGGERED
+        outcome = Outcome()
+        outcome.tell_of_stop(stop_order, status=status, vt_orderids=tuple(one.request_id for one in requests))
+        effects = Effects(desk.name, stop_orders=tuple(outcome.stop_orders), requests=tuple(requests))
+        if not self.house.wrote(lambda: self.house.store.commit(effects)):
+            return
+        desk.log(said)
         del desk.stop_orders[name]
         self.due.discard(name)
         self._alarmed.discard(name)
-        outcome = Outcome()
-        if reason is not None:
-            desk.log(f"{name} has triggered and is refused: {reason}")
-            outcome.tell_of_stop(stop_order, status=StopOrderStatus.CANCELLED)
-        else:
-            desk.log(f"{name} has triggered at {tick.last_price:g}")
-            for request in requests:
-                desk.accept(request, outcome)
-            names = tuple(request.request_id for request in requests)
-            outcome.tell_of_stop(stop_order, status=StopOrderStatus.TRIGGERED, vt_orderids=names)
-        await self.house.commit(
-            Effects(desk.name, stop_orders=tuple(outcome.stop_orders), requests=tuple(outcome.requests))
-        )
+        for request in requests:
+            desk.accept(request, outcome)
         await self.house.send(outcome.requests, desk.name, kept=True)
         self.tell(outcome.news)
 
@@ -110,7 +117,7 @@ class Guard:
     def _keep_exits(self) -> None:
         """A close that has begun is finished after a restart, wherever the price is then."""
         reasons = {symbol: exit.reason for symbol, exit in self.desk.exits.items()}
-        self.house.store.set_exits(self.desk.name, reasons)
+        self._must_keep = not self.house.wrote(lambda: self.house.store.set_exits(self.desk.name, reasons))
 
     async def _step(self, exit: Exit, lots: Lots, tick: TickData) -> None:
         desk, symbol = self.desk, tick.symbol

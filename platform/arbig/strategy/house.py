@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -50,6 +51,7 @@ class House:
     fault: str | None = None
     sent: list[str] = field(default_factory=list)
     _events: itertools.count[int] = field(default_factory=itertools.count)
+    _retry_at: float = 0.0
 
     def lots(self, strategy_name: str, symbol: str) -> Lots:
         return self.book.get((strategy_name, symbol), Lots())
@@ -74,19 +76,30 @@ class House:
         found = self.account.get((symbol, side))
         return 0 if found is None else max(0, found.yd_volume - (found.yd_frozen or 0))
 
-    async def commit(self, effects: Effects) -> None:
+    def wrote(self, write: Callable[[], object]) -> bool:
+        """Whether it stands on disk now. A disk that takes nothing is said once, and tried again twice a second."""
+        if self.fault is not None and self.clock.monotonic() < self._retry_at:
+            return False
+        try:
+            write()
+        except StoreError as error:
+            if self.fault is None:
+                log.error(f"{error}; strategies wait until it can be written")
+            self.fault = str(error)
+            self._retry_at = self.clock.monotonic() + RETRY_SECONDS
+            return False
+        if self.fault is not None:
+            log.info("the database can be written again")
+        self.fault = None
+        return True
+
+    async def durably(self, write: Callable[[], object]) -> None:
         """Until it is written: the entry behind it stays unacknowledged meanwhile."""
-        while True:
-            try:
-                self.store.commit(effects)
-            except StoreError as error:
-                if self.fault is None:
-                    log.error(str(error))
-                self.fault = str(error)
-                await self.clock.sleep(RETRY_SECONDS)
-            else:
-                self.fault = None
-                return
+        while not self.wrote(write):
+            await self.clock.sleep(RETRY_SECONDS)
+
+    async def commit(self, effects: Effects) -> None:
+        await self.durably(lambda: self.store.commit(effects))
 
     async def send(self, requests: list[OrderRequest], strategy_name: str, kept: bool) -> None:
         """To `stream:order`. What the bus does not take now waits in the outbox under the same request ids; Trading
@@ -107,13 +120,12 @@ class House:
 
     async def flush_outbox(self) -> None:
         """Forget what has gone out; send what has not."""
-        sent, self.sent = self.sent, []
-        if sent:
-            self.store.mark_sent(sent)
-        waiting = self.store.unsent()
-        for request in waiting:
+        if sent := list(self.sent):
+            await self.durably(lambda: self.store.mark_sent(sent))
+            del self.sent[: len(sent)]
+        for request in self.store.unsent():
             await self.bus.append([(ORDER.name, encode(request))])
-            self.store.mark_sent([request.request_id])
+            self.sent.append(request.request_id)
 
     async def alarm(self, message: str, strategy_name: str | None = None, symbol: str | None = None) -> None:
         """Seen by people: in the log and in `stream:event`."""

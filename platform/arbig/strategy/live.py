@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from arbig.bus.delivery import dead_letter
 from arbig.bus.port import Entry
+from arbig.bus.topics import DEAD, STRATEGY, group_of
 from arbig.domain.messages import (
     BarData,
     Interval,
@@ -27,10 +29,10 @@ from arbig.domain.messages import (
     encode,
 )
 from arbig.runtime.crash import crash_point
-from arbig.store.strategies import Effects, Lots
+from arbig.store.strategies import Effects, Lots, Run
 from arbig.strategy.bars import Slicer
 from arbig.strategy.configuration import StrategyConfig, StrategyFile, read_file
-from arbig.strategy.desk import BLOCK, Desk, Item, Outcome
+from arbig.strategy.desk import BLOCK, LOW, Desk, Item, Outcome
 from arbig.strategy.frames import (
     Calendar,
     Call,
@@ -49,8 +51,8 @@ from arbig.strategy.protection import Exit
 
 log = structlog.get_logger()
 
-LOW = 200
 WAITING_TICKS = 64
+PATIENCE_SECONDS = 0.05
 DEATHS = 3
 DEATHS_SECONDS = 60.0
 SLICE_SECONDS = 0.3
@@ -95,6 +97,7 @@ class LiveStrategy:
         self._deaths: deque[float] = deque(maxlen=DEATHS + 1)
         self._queue: asyncio.Queue[Item] = asyncio.Queue()
         self._ticks: deque[Item] = deque()
+        self._kept = 0
         if file.config is not None:
             self.desk.risk = file.config.risk
         if file.error is not None:
@@ -181,7 +184,7 @@ class LiveStrategy:
             await self.guard.hear_tick(tick)
 
     def _queue_tick(self, payload: bytes, tick: TickData) -> None:
-        if self._runner is None:
+        if self._runner is None or self.house.fault is not None:
             return
         item = Item("tick", (payload,), cause=f"tick:{tick.symbol}:{tick.seq}")
         self._ticks.append(item)
@@ -215,10 +218,40 @@ class LiveStrategy:
             self._queue.put_nowait(Item("bars", payloads, cause=cause))
 
     async def hear(self, kind: str, message: TradeData | OrderData, entry: Entry, counted: bool = False) -> None:
-        """A stream entry; returns when its effect is durable."""
+        """A stream entry; returns when its effect is durable. A strategy that takes its time must not hold up the
+        others: then its entry is kept on disk, and the stream goes on."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(Item(kind, (entry.payload,), message, entry, counted=counted, done=done))
-        await done
+        item = Item(kind, (entry.payload,), message, entry, counted=counted, done=done)
+        self._queue.put_nowait(item)
+        if not self._kept:
+            await self._patience(done)
+        if not done.done():
+            await self.house.durably(lambda: self._keep(item, entry))
+        if done.done():
+            await self._let_go(item)
+            done.result()
+
+    async def _patience(self, done: asyncio.Future[None]) -> None:
+        enough = asyncio.ensure_future(self.house.clock.sleep(PATIENCE_SECONDS))
+        try:
+            await asyncio.wait((done, enough), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            enough.cancel()
+
+    def _keep(self, item: Item, entry: Entry) -> None:
+        item.kept = self.house.store.receive(self.name, entry)
+        self._kept += 1
+
+    def hear_again(self, kind: str, message: TradeData | OrderData, entry: Entry, counted: bool, row: int) -> None:
+        """What a former life kept and did not finish."""
+        self._queue.put_nowait(Item(kind, (entry.payload,), message, entry, counted=counted, kept=row))
+        self._kept += 1
+
+    async def _let_go(self, item: Item) -> None:
+        if item.kept is not None:
+            row, item.kept = item.kept, None
+            self._kept -= 1
+            await self.house.durably(lambda: self.house.store.forget(row))
 
     async def command(self, kind: str) -> None:
         """start, stop, pause, resume: in their turn."""
@@ -236,15 +269,28 @@ class LiveStrategy:
                 self._ticks.popleft()
             try:
                 await self._handle(item)
-            except BaseException as error:
+            except Exception as error:
+                await self._report(item, error)
+            else:
                 if item.done is not None and not item.done.done():
-                    item.done.set_exception(error)
-                    continue
-                raise
-            if item.done is not None and not item.done.done():
-                item.done.set_result(None)
+                    item.done.set_result(None)
+            await self._let_go(item)
+
+    async def _report(self, item: Item, error: Exception) -> None:
+        """To whoever waits for the item. An entry that nobody waits for any more is a dead letter."""
+        if item.entry is not None and item.kept is not None:
+            reason = f"{type(error).__name__}: {error}"
+            log.exception(f"{item.entry.stream} {item.entry.id} is dead", strategy_name=self.name)
+            letter = dead_letter(item.entry, group_of(STRATEGY), reason, self.house.clock.now())
+            await self.house.bus.append([(DEAD.name, letter)])
+        elif item.done is not None and not item.done.done():
+            item.done.set_exception(error)
+        else:
+            raise error
 
     async def _handle(self, item: Item) -> None:
+        if self.desk.is_low:
+            await self.house.durably(self.desk.reserve)
         if item.kind == "trade":
             await self._on_trade(item)
         elif item.kind == "order":
@@ -326,7 +372,7 @@ class LiveStrategy:
                 await self._fail(fault)
                 return None
             else:
-                self._take(done)
+                await self._take(done)
                 return done
         return None
 
@@ -344,11 +390,11 @@ class LiveStrategy:
             CALLBACKS.get(item.kind, item.kind), item.payloads, self.desk.paused, changed or None, numbers, variables
         )
 
-    def _take(self, done: Done) -> None:
+    async def _take(self, done: Done) -> None:
         first, end = self._worker_numbers
         self._worker_numbers = (first + done.numbers_used, end)
         if end - first - done.numbers_used < LOW:
-            self._reserve_for_worker()
+            await self.house.durably(self._reserve_for_worker)
         if done.parameters is not None:
             self.parameters = done.parameters
         if done.variables is not None:
@@ -377,7 +423,7 @@ class LiveStrategy:
     async def _begin(self, fresh: bool) -> None:
         self.state, self.error, self.traceback = State.STARTING, None, None
         try:
-            self._prepare(fresh)
+            await self.house.durably(lambda: self._prepare(fresh))
             await self._launch()
         except StrategyFault as fault:
             await self._fail(fault)
@@ -408,7 +454,7 @@ class LiveStrategy:
             run_id = run.run_id
         self.desk.begin(run_id, source.code_hash)
         self.kept_variables = run.variables if run is not None else {}
-        self.desk.exits = {symbol: Exit(reason) for symbol, reason in (run.exits if run is not None else {}).items()}
+        self.desk.exits = exits_of(run)
         self.desk.user_paused = not fresh and run is not None and run.state == State.PAUSED
         calendar = self.house.calendar
         self._load = Load(
@@ -441,24 +487,24 @@ class LiveStrategy:
         assert self._load is not None
         self._told = {}
         self._several = False
-        self._reserve_for_worker()
+        await self.house.durably(self._reserve_for_worker)
         self._fed_until = {}
         runner = self.house.runner(self._history)
         self._runner = runner
         kept = self.kept_variables
         try:
-            self._take(await runner.load(self._load))
+            await self._take(await runner.load(self._load))
         except Misconfigured as fault:
             raise Misconfigured(f"{self.file.shown}: {fault.reason}") from None
         self.kept_variables = kept
         for kind in ("init", "start"):
             item = Item(kind)
             done = await runner.call(self._as_call(item))
-            self._take(done)
+            await self._take(done)
             outcome = self.desk.judge(done, item.cause)
             await self.house.send(outcome.requests, self.name, kept=False)
             self._tell(outcome.news)
-        self._show_state()
+        await self._show_state()
         self.desk.log(f"started: {', '.join(self.legs)}, run {self.desk.run_id}")
 
     async def _history(self, wish: Fetch) -> tuple[bytes, ...]:
@@ -468,46 +514,56 @@ class LiveStrategy:
             self._fed_until[wish.vt_symbol.partition(".")[0]] = decode(BarData, payloads[-1]).datetime
         return payloads
 
-    def _show_state(self) -> None:
-        self.state = State.PAUSED if self.desk.paused else State.RUNNING
-        self.house.store.set_state(self.name, State.PAUSED if self.desk.user_paused else State.RUNNING)
+    async def _show_state(self) -> None:
+        self._pause_or_run()
+        kept = State.PAUSED if self.desk.user_paused else State.RUNNING
+        await self.house.durably(lambda: self.house.store.set_state(self.name, kept))
 
     def house_changed(self) -> None:
         """Connected or disconnected: every live strategy pauses or resumes."""
         if self.is_live:
-            self.state = State.PAUSED if self.desk.paused else State.RUNNING
+            self._pause_or_run()
+
+    def _pause_or_run(self) -> None:
+        self.state = State.PAUSED if self.desk.paused else State.RUNNING
+
+    def out(self, run: Run) -> None:
+        """It failed in a former life, and its code is the same: it stays out, what guards its position goes on."""
+        self.state, self.error, self.traceback = State.ERROR, run.error, run.traceback
+        self.desk.begin(run.run_id, run.code_hash or "")
+        self.desk.exits = exits_of(run)
 
     async def _stop(self) -> None:
         """on_stop, cancel what works, keep the variables."""
         if self.is_live:
             await self._callback(Item("stop"))
         self.desk.exits.clear()
-        self.house.store.set_exits(self.name, {})
         if self.state is not State.FAILED:
             await self._cancel_everything()
         await self._drop_runner()
+        store = self.house.store
+        await self.house.durably(lambda: store.set_exits(self.name, {}))
         if self.state in (State.RUNNING, State.PAUSED, State.ERROR):
             self.state, self.error, self.traceback = State.STOPPED, None, None
-            self.house.store.set_state(self.name, State.STOPPED)
+            await self.house.durably(lambda: store.set_state(self.name, State.STOPPED))
             self.desk.log("stopped")
 
     async def _pause(self) -> None:
         self.desk.user_paused = True
         if self.is_live:
-            self._show_state()
+            await self._show_state()
 
     async def _resume(self) -> None:
         self.desk.user_paused = False
         if self.is_live:
-            self._show_state()
+            await self._show_state()
 
     async def _cancel_everything(self) -> None:
+        """The cancels go first: they need not wait for a disk that may be full."""
         outcome = Outcome()
         self.desk.cancel_all(outcome)
-        await self.house.commit(
-            Effects(self.name, stop_orders=tuple(outcome.stop_orders), requests=tuple(outcome.requests))
-        )
-        await self.house.send(outcome.requests, self.name, kept=True)
+        await self.house.send(outcome.requests, self.name, kept=False)
+        await self.house.commit(Effects(self.name, stop_orders=tuple(outcome.stop_orders)))
 
     async def _revive(self, fault: Died) -> bool:
         """Its process was killed from outside: a new one goes on with the variables, unless that happens often."""
@@ -526,15 +582,15 @@ class LiveStrategy:
         return True
 
     async def _fail(self, fault: StrategyFault) -> None:
-        """This strategy is out; the others go on."""
+        """This strategy is out; the others go on. Its orders are cancelled before it is written down as out: a crash
+        between the two makes it fail again."""
         await self._drop_runner()
         self.state = State.FAILED if isinstance(fault, Misconfigured) else State.ERROR
         self.error, self.traceback = fault.reason, fault.traceback or None
-        store = self.house.store
-        if store.run(self.name) is not None:
-            store.set_state(self.name, self.state, self.error, self.traceback)
         if self.state is State.ERROR:
             await self._cancel_everything()
+        store = self.house.store
+        await self.house.durably(lambda: store.set_state(self.name, self.state, self.error, self.traceback))
         await self.house.alarm(f"{self.name}: {fault.reason}", self.name)
 
     async def _drop_runner(self) -> None:
@@ -547,6 +603,10 @@ class LiveStrategy:
         if self._slice_timer is not None:
             self._slice_timer.cancel()
         await self._drop_runner()
+
+
+def exits_of(run: Run | None) -> dict[str, Exit]:
+    return {symbol: Exit(reason) for symbol, reason in (run.exits if run is not None else {}).items()}
 
 
 CALLBACKS = {"refused": "order"}

@@ -32,6 +32,7 @@ class Working:
     parts: dict[str, OrderData] = field(default_factory=dict)
     filled: int = 0
     settles_until: float = 0.0
+    cancel_again: float = 0.0
 
     @property
     def traded(self) -> int:

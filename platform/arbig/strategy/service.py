@@ -19,7 +19,7 @@ from arbig.runtime.clock import Clock
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
-from arbig.runtime.settings import Settings
+from arbig.runtime.settings import Settings, SettingsError
 from arbig.store.database import StoreError
 from arbig.store.strategies import StrategyStore
 from arbig.strategy.engine import Ask, StrategyEngine
@@ -62,8 +62,11 @@ class StrategyService(Service):
         return await call(self.settings, service, method, path, **rest)
 
     async def start(self) -> None:
-        self.store = StrategyStore.open(self.settings.data / "db" / "strategy.db")
-        self.store.trim()
+        try:
+            self.store = StrategyStore.open(self.settings.data / "db" / "strategy.db")
+            self.store.trim()
+        except StoreError as error:
+            raise SettingsError(str(error)) from None
         house = House(
             self.settings,
             self.bus,
@@ -83,6 +86,7 @@ class StrategyService(Service):
             self.spawn(live.live(), name=f"strategy {live.name}")
         self._listening = self.spawn(self.subscriber.market_data(), name="market data")
         await asyncio.gather(*(live.command("continue") for live in engine.wanted()))
+        await engine.finish()
         self.spawn(self.subscriber.streams(), name="streams")
         self.spawn(self._flush(house), name="outbox")
 
@@ -138,10 +142,10 @@ class StrategyService(Service):
             live = self._named(name)
             if command not in COMMANDS:
                 raise HTTPException(404, f"{command}: no such command; expected one of: {', '.join(COMMANDS)}")
-            try:
-                await live.command(command)
-            except StoreError as error:
-                raise HTTPException(503, str(error)) from None
+            fault = self._ready().house.fault
+            if fault is not None:
+                raise HTTPException(503, f"what becomes of {name} cannot be written down: {fault}")
+            await live.command(command)
             await self._follow(live)
             return live.describe()
 
@@ -174,7 +178,7 @@ class StrategyService(Service):
             "strategies": len(lives),
             **{str(state).lower(): sum(live.state is state for live in lives) for state in State},
             "connected": self.engine.house.connected,
-            "fault": self.engine.house.fault,
+            "alarms": [self.engine.house.fault] if self.engine.house.fault else [],
             "ticks": self.subscriber.ticks,
             "bad_messages": self.subscriber.bad_messages,
             "bars_refilled": self.engine.bars_refilled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from arbig.bus.port import Bus
-from arbig.bus.topics import BAR, EVENT, ORDER_STATUS, POSITION, STRATEGY, TICK, TRADE, group_of
+from arbig.bus.topics import BAR, STRATEGY, TICK, group_of
 from arbig.domain.messages import MessageError
 from arbig.strategy.engine import StrategyEngine
 
@@ -42,13 +42,4 @@ class DataSubscriber:
 
     async def streams(self) -> None:
         """The service's own group: pending entries first, then new ones, for ever."""
-        engine = self.engine
-        await self.bus.consume(
-            group_of(STRATEGY),
-            {
-                TRADE.name: engine.on_trade,
-                ORDER_STATUS.name: engine.on_order,
-                POSITION.name: engine.on_position_entry,
-                EVENT.name: engine.on_event,
-            },
-        )
+        await self.bus.consume(group_of(STRATEGY), self.engine.handlers)
