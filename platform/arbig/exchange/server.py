@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import structlog
@@ -202,25 +202,33 @@ def counter_of(settings: Settings, config: SimulationConfig) -> Counter:
 
 
 def _recorded(settings: Settings, config: SimulationConfig) -> Recorded:
+    """The days to be replayed, each contract's ticks in the order of their time."""
     if config.replay is None:
         return {}
     path = config.replay if config.replay.is_absolute() else settings.root / config.replay
-    ticks: dict[tuple[str, object], list[TickData]] = {}
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise SettingsError(
             f"config/simulation.yaml: replay: {path}: {error.strerror}; write e.g. replay: null"
         ) from None
+    days: dict[tuple[str, date], list[TickData]] = {}
     for number, line in enumerate(lines, 1):
         try:
             tick = decode(TickData, line)
         except MessageError as error:
-            raise SettingsError(f"{path}: line {number}: {error}") from None
+            raise SettingsError(f"{path}: line {number}: {error}; remove the line") from None
         if tick.trading_day is None:
             raise SettingsError(f"{path}: line {number}: trading_day is missing; every tick of a recorded day names it")
-        ticks.setdefault((tick.symbol, tick.trading_day), []).append(tick)
-    return {key: tuple(found) for key, found in ticks.items()}  # type: ignore[misc]
+        days.setdefault((tick.symbol, tick.trading_day), []).append(tick)
+    last = max((day for _, day in days), default=None)
+    if last is None or last < config.first_day:
+        raise SettingsError(
+            f"config/simulation.yaml: replay: {path}: found {'no tick' if last is None else f'ticks up to {last}'}, "
+            f"expected a trading day from first_day {config.first_day} on; write e.g. "
+            + ("replay: null" if last is None else f"first_day: {last}")
+        )
+    return {key: sorted(ticks, key=lambda tick: tick.datetime) for key, ticks in days.items()}
 
 
 def main() -> None:
