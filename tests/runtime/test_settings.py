@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from arbig.runtime.broker import check_gateway
 from arbig.runtime.files import Config, load_yaml_model
 from arbig.runtime.settings import Settings, SettingsError, load_settings
 
@@ -155,3 +156,23 @@ def settings_of(home: Path) -> Settings:
 def test_the_redis_of_a_copy_that_never_started_is_named_with_the_mend(home: Path) -> None:
     with pytest.raises(SettingsError, match=r"redis\.json: the embedded Redis has not started; run: arbig up"):
         settings_of(home).redis_for("gateway")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    {
+        "": "config/arbig.yaml: gateway: found ctp, this release has only the simulated exchange; write gateway: sim",
+        "td_address: somewhere": "config/ctp_config.yaml: td_address: found 'somewhere', expected text like "
+        "^(tcp|ssl)://.+:\\d+$; write e.g. td_address: tcp://182.254.243.31:30001",
+        "passwort: x": "config/ctp_config.yaml: passwort: unknown key. Did you mean: password?",
+    }.items(),
+)
+def test_a_brokers_counter_is_refused_in_one_line(home: Path, line: str, complaint: str) -> None:
+    """Its file is checked first, without asking for its secrets."""
+    shipped = (Path(__file__).parents[2] / "config" / "ctp_config.yaml").read_text("utf-8").splitlines()
+    kept = [one for one in shipped if one.partition(":")[0] != line.partition(":")[0]]
+    write(home, "ctp_config.yaml", "\n".join([*kept, line]))
+    write(home, "arbig.yaml", "gateway: ctp")
+    with pytest.raises(SettingsError) as refused:
+        check_gateway(load_settings(root=home))
+    assert str(refused.value) == complaint

@@ -36,11 +36,12 @@ from arbig.gateway.publisher import EventPublisher
 from arbig.gateway.routes import add_routes
 from arbig.gateway.sim import SimConnector, SocketLink
 from arbig.gateway.subscriber import CommandSubscriber
+from arbig.runtime.broker import check_gateway
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
-from arbig.runtime.settings import Settings, SettingsError
+from arbig.runtime.settings import Settings
 from arbig.runtime.simulation import SimulationConfig, load_simulation
 from arbig.store.journal import Journal
 from arbig.store.sqlite import StoreError
@@ -266,9 +267,6 @@ def _beats(batch: Sequence[tuple[str, bytes]]) -> list[Heartbeat]:
 
 
 def _connector(settings: Settings, clock: Clock, simulation: SimulationConfig) -> Connector:
-    if settings.gateway != "sim":
-        raise SettingsError(
-            f"config/arbig.yaml: gateway: found {settings.gateway}, this build has only sim; write gateway: sim"
-        )
+    check_gateway(settings)
     path = settings.socket("exchange")
     return SimConnector(lambda: SocketLink(path), clock, simulation.reconnect_seconds, settings.symbols)

@@ -41,6 +41,11 @@ def load_yaml_model(path: Path, model: type[C]) -> C:
         values = _with_secrets(read_yaml(path), path)
     except FileNotFoundError:
         values = {}
+    return validated(values, path, model)
+
+
+def validated(values: Any, path: Path, model: type[C]) -> C:
+    """The values of a file as its model. Raises SettingsError, one line."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

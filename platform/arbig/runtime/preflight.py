@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from arbig.bus.port import BusError
+from arbig.runtime.broker import check_gateway
 from arbig.runtime.files import read_yaml
 from arbig.runtime.leftovers import end_leftovers
 from arbig.runtime.programs import programs_of
@@ -25,6 +26,7 @@ FREE_BYTES = 200_000_000
 
 def preflight(settings: Settings) -> None:
     """Raises SettingsError with one line."""
+    check_gateway(settings)
     check_data_folder(settings)
     if holder(settings) is not None:
         raise SettingsError(second_copy(settings))
@@ -58,9 +60,9 @@ def _disk_words(error: OSError) -> str:
 
 
 def yaml_files(settings: Settings) -> list[Path]:
-    """The files this house reads: the broker's, with its secrets, only where there is a broker."""
+    """The files this house reads; the broker's is not among them."""
     found = sorted((*settings.config.glob("*.yaml"), *settings.config.glob("strategies/*.yaml")))
-    return [path for path in found if settings.gateway == "ctp" or path.name != "ctp_config.yaml"]
+    return [path for path in found if path.name != "ctp_config.yaml"]
 
 
 def ports_in_use(settings: Settings) -> Iterator[str]:
