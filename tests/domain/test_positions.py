@@ -19,8 +19,6 @@ from arbig.domain.positions import (
     NotHeld,
     Prefer,
     Side,
-    plan_lock,
-    plan_net,
     plan_offsets,
 )
 
@@ -203,19 +201,6 @@ def test_an_explicit_offset_never_reaches_into_the_other_day(offset: Offset, vol
     assert plan_offsets(holding, GOLD, SHORT, volume - 1, offset) == (Leg(offset, volume - 1),)
 
 
-def test_lock_mode_closes_yesterdays_lots_and_locks_todays():
-    assert plan_lock(held(today=2, yesterday=3), GOLD, SHORT, 5) == (Leg(CLOSEYESTERDAY, 3), Leg(OPEN, 2))
-    assert plan_lock(held(today=2, yesterday=3, kind="2"), SOY, SHORT, 5) == (Leg(OPEN, 5),)
-    assert plan_lock(held(yesterday=3, kind="2"), SOY, SHORT, 5) == (Leg(CLOSE, 3), Leg(OPEN, 2))
-
-
-def test_net_mode_closes_todays_then_yesterdays_lots_and_opens_the_rest():
-    expected = (Leg(CLOSETODAY, 2), Leg(CLOSEYESTERDAY, 3), Leg(OPEN, 1))
-    assert plan_net(held(today=2, yesterday=3), GOLD, SHORT, 6) == expected
-    assert plan_net(held(today=2, yesterday=3, kind="2"), SOY, SHORT, 6) == (Leg(CLOSE, 5), Leg(OPEN, 1))
-    assert plan_net(None, GOLD, LONG, 1) == (Leg(OPEN, 1),)
-
-
 lots_counts = st.integers(0, 5)
 
 
@@ -231,16 +216,15 @@ def test_a_plan_closes_exactly_what_was_wished_and_can_always_be_frozen(
     free = holding.long.available
     plan = plan_offsets(holding, contract, SHORT, volume, CLOSE, prefer)
     assert isinstance(plan, NotEnough) is (volume > free)
-    for legs, wished in ((plan, volume), (plan_net(holding, contract, SHORT, volume), volume)):
-        if isinstance(legs, NotEnough):
-            continue
-        assert sum(leg.volume for leg in legs) == wished
-        after = holding
-        for offset, lots in legs:
-            after = after if offset is OPEN else after.freeze(SHORT, offset, lots)
-        for offset, lots in legs:
-            after = after.after(trade(SHORT, offset, lots))
-        assert after.net == holding.net - wished
+    if isinstance(plan, NotEnough):
+        return
+    assert sum(leg.volume for leg in plan) == volume
+    after = holding
+    for offset, lots in plan:
+        after = after.freeze(SHORT, offset, lots)
+    for offset, lots in plan:
+        after = after.after(trade(SHORT, offset, lots))
+    assert after.net == holding.net - volume
 
 
 # ---- any course of events -----------------------------------------------------------------------------------------

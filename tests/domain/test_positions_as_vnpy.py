@@ -15,7 +15,8 @@ from vnpy.trader.converter import PositionHolding
 from vnpy.trader.object import OrderRequest
 
 from arbig.domain.messages import Direction, Offset
-from arbig.domain.positions import Holding, Leg, Lots, NotEnough, Prefer, Side, plan_lock, plan_net, plan_offsets
+from arbig.domain.positions import Holding, Leg, Lots, NotEnough, Prefer, Side, plan_offsets
+from arbig.domain.template import split_wish
 
 EXCHANGE = {"1": TheirExchange.SHFE, "2": TheirExchange.DCE}
 
@@ -80,7 +81,7 @@ def legs(requests: list[OrderRequest]) -> tuple[Leg, ...]:
     return tuple(Leg(Offset[request.offset.name], request.volume) for request in requests if request.volume)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases("1"))
 def test_a_close_is_split_as_vnpy_splits_it_when_today_goes_first(case: Case):
     plan = plan_offsets(case.ours(), Contract(case.kind), case.direction, case.volume, prefer=Prefer.TODAY)
@@ -88,15 +89,34 @@ def test_a_close_is_split_as_vnpy_splits_it_when_today_goes_first(case: Case):
     assert (() if isinstance(plan, NotEnough) else plan) == expected
 
 
-@settings(max_examples=300, deadline=None)
-@given(cases())
+def wished(case: Case, lock: bool) -> list[tuple[Offset, int]]:
+    side = case.ours().closable(case.direction)
+    return split_wish(
+        case.direction,
+        Offset.OPEN,
+        case.volume,
+        lock=lock,
+        net=not lock,
+        holding=side.available,
+        yesterday=side.yesterday_available,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases("1"))
 def test_lock_mode_is_vnpys(case: Case):
-    plan = plan_lock(case.ours(), Contract(case.kind), case.direction, case.volume)
-    assert plan == legs(case.theirs().convert_order_request_lock(case.request(TheirOffset.OPEN)))
+    assert tuple(wished(case, lock=True)) == legs(
+        case.theirs().convert_order_request_lock(case.request(TheirOffset.OPEN))
+    )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_net_mode_is_vnpys(case: Case):
-    plan = plan_net(case.ours(), Contract(case.kind), case.direction, case.volume)
-    assert plan == legs(case.theirs().convert_order_request_net(case.request(TheirOffset.OPEN)))
+    """The strategy says how much it closes, Trading takes it from today's and yesterday's lots."""
+    plan: list[Leg] = []
+    for offset, volume in wished(case, lock=False):
+        split = plan_offsets(case.ours(), Contract(case.kind), case.direction, volume, offset, Prefer.TODAY)
+        assert not isinstance(split, NotEnough)
+        plan += split
+    assert tuple(plan) == legs(case.theirs().convert_order_request_net(case.request(TheirOffset.OPEN)))

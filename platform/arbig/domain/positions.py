@@ -309,29 +309,6 @@ def plan_offsets(
     return _split(side, volume, prefer)
 
 
-def plan_lock(holding: Holding | None, instrument: Contract, direction: Direction, volume: int) -> tuple[Leg, ...]:
-    """vnpy's lock mode: yesterday's opposite lots are closed, the rest is opened against today's instead of closing."""
-    side = (holding or Holding(symbol=instrument.symbol)).closable(direction)
-    splits_days = instrument.position_date_type == "1"
-    if side.today and not splits_days:
-        return (Leg(Offset.OPEN, volume),)
-    closing = min(volume, side.yesterday_available)
-    close = Offset.CLOSEYESTERDAY if splits_days else Offset.CLOSE
-    return _legs((close, closing), (Offset.OPEN, volume - closing))
-
-
-def plan_net(
-    holding: Holding | None, instrument: Contract, direction: Direction, volume: int, prefer: Prefer = Prefer.TODAY
-) -> tuple[Leg, ...]:
-    """vnpy's net mode: opposite lots are closed first (today's before yesterday's), the rest is opened."""
-    side = (holding or Holding(symbol=instrument.symbol)).closable(direction)
-    closing = min(volume, side.available)
-    opening = (Offset.OPEN, volume - closing)
-    if instrument.position_date_type != "1":
-        return _legs((Offset.CLOSE, closing), opening)
-    return (*_split(side, closing, prefer), *_legs(opening))
-
-
 def _split(side: Side, volume: int, prefer: Prefer) -> tuple[Leg, ...]:
     today = min(volume, side.today_available)
     if prefer is Prefer.YESTERDAY:
