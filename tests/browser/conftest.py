@@ -25,14 +25,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The house as it comes, MaRsiStrategy at work."""
     with House(tmp_path_factory.mktemp("browser"), port_offset=9100).running() as house:
         yield house
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     assert CHROMIUM, "no Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
