@@ -1,27 +1,12 @@
 """The whole way from a tick to a fill, in one thread on the memory bus."""
 
 import asyncio
-import shutil
 from pathlib import Path
 
-import yaml
-from flow import Flow, flow
+from flow import Flow, flow, flow_settings
 
 from arbig.domain.messages import Status, TradeData, decode
-from arbig.runtime.settings import Settings, load_settings
-
-ROOT = Path(__file__).parents[2]
-
-
-def _settings(home: Path, seed: int = 1, strategies: tuple[str, ...] = ("ma_rsi",), **simulation: object) -> Settings:
-    shutil.copytree(ROOT / "config", home / "config")
-    shutil.copytree(ROOT / "strategies", home / "strategies", ignore=shutil.ignore_patterns("__pycache__"))
-    path = home / "config" / "simulation.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text("utf-8")), "seed": seed, **simulation}), "utf-8")
-    for file in (home / "config" / "strategies").glob("*.yaml"):
-        found = yaml.safe_load(file.read_text("utf-8"))
-        file.write_text(yaml.safe_dump({**found, "enabled": file.stem in strategies}), "utf-8")
-    return load_settings(root=home, config=home / "config", data=home / "data", port_offset=0)
+from arbig.runtime.settings import Settings
 
 
 def _run(settings: Settings, minutes: int, until_stream: str | None = None) -> Flow:
@@ -42,7 +27,7 @@ def _run(settings: Settings, minutes: int, until_stream: str | None = None) -> F
 def test_the_first_fill_comes_within_an_hour_of_trading(tmp_path: Path) -> None:
     """At sixty times the clock's speed that is a minute; three seeds, prices that our orders never move."""
     for seed in (1, 2, 3):
-        house = _run(_settings(tmp_path / str(seed), seed), 65, "stream:trade")
+        house = _run(flow_settings(tmp_path / str(seed), seed), 65, "stream:trade")
         trades = [decode(TradeData, payload) for payload in house.bus.of("stream:trade")]
         assert trades, f"seed {seed}"
         assert {trade.strategy_name for trade in trades} == {"MaRsiStrategy"}
@@ -52,7 +37,7 @@ def test_the_same_seed_is_the_same_day_to_the_byte(tmp_path: Path) -> None:
     """Ticks, bars, orders and trades; another seed is another day."""
     topics = ("tick:", "bar:", "stream:order_status", "stream:order", "stream:trade")
     first, again, other = (
-        _run(_settings(tmp_path / name, seed, ("ma_rsi", "breakout")), 45)
+        _run(flow_settings(tmp_path / name, seed, ("ma_rsi", "breakout")), 45)
         for name, seed in (("a", 7), ("b", 7), ("c", 8))
     )
     assert {t: first.bus.digest(t) for t in topics} == {t: again.bus.digest(t) for t in topics}
@@ -62,7 +47,7 @@ def test_the_same_seed_is_the_same_day_to_the_byte(tmp_path: Path) -> None:
 
 def test_a_strategy_hears_of_a_reject_and_goes_on(tmp_path: Path) -> None:
     """The counter refuses the first order for lack of money; the next one fills."""
-    settings = _settings(tmp_path, 1, ("ma_rsi", "breakout"), rejects=[{"at_order": 1, "error_id": 31}])
+    settings = flow_settings(tmp_path, 1, ("ma_rsi", "breakout"), rejects=[{"at_order": 1, "error_id": 31}])
     house = _run(settings, 150, "stream:trade")
     said = [payload for payload in house.bus.of("stream:order_status") if Status.REJECTED.encode() in payload]
     assert any(b'"error_id":31' in payload for payload in said)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from fastapi import FastAPI
 
 from arbig.bus.memory import MemoryBus
@@ -24,12 +27,13 @@ from arbig.gateway.sim import DirectLink, SimConnector
 from arbig.market.service import MarketService
 from arbig.runtime.clock import ManualClock
 from arbig.runtime.service import Service
-from arbig.runtime.settings import Settings
+from arbig.runtime.settings import Settings, load_settings
 from arbig.runtime.simulation import load_simulation
 from arbig.strategy.memory import MemoryRunner
 from arbig.strategy.service import StrategyService
 from arbig.trading.service import TradingService
 
+ROOT = Path(__file__).parents[2]
 STEP = timedelta(seconds=1)
 GRACE = timedelta(seconds=5)
 
@@ -110,6 +114,20 @@ class Flow:
         raise AssertionError(f"never quiet: {[s for s in await self.bus.groups() if s.pending or s.lag]}")
 
 
+def flow_settings(home: Path, seed: int = 1, strategies: tuple[str, ...] = ("ma_rsi",), **simulation: Any) -> Settings:
+    """Config and strategies as they come, in a folder of their own; only the strategies of these files run."""
+    shutil.copytree(ROOT / "config", home / "config")
+    shutil.copytree(ROOT / "strategies", home / "strategies", ignore=shutil.ignore_patterns("__pycache__"))
+    edit(home / "config" / "simulation.yaml", seed=seed, **simulation)
+    for file in (home / "config" / "strategies").glob("*.yaml"):
+        edit(file, enabled=file.stem in strategies)
+    return load_settings(root=home, config=home / "config", data=home / "data", port_offset=0)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text("utf-8")), **changes}), "utf-8")
+
+
 def _face(service: Service) -> httpx.ASGITransport:
     app = FastAPI()
     service.routes(app)
@@ -117,9 +135,12 @@ def _face(service: Service) -> httpx.ASGITransport:
 
 
 @asynccontextmanager
-async def flow(settings: Settings) -> AsyncIterator[Flow]:
+async def flow(settings: Settings, after_minutes: int = 0) -> AsyncIterator[Flow]:
+    """The house opens when so many minutes of the first day's trading have passed."""
     house = Flow(settings)
     try:
+        for _ in range(after_minutes):
+            house.counter.advance(timedelta(minutes=1), GRACE)
         for service in house.services:
             starting = asyncio.ensure_future(service.start())
             while not starting.done():
