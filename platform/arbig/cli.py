@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from arbig.runtime.settings import Settings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="arbig",
-    help="ARBIG: research, paper and live trading of Chinese futures.",
+    help="ARBIG: research, paper and live trading of Chinese futures. 中国期货：研究、模拟、实盘。",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,6 +28,7 @@ app = typer.Typer(
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder; each running copy has its own.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Folder of the YAML files.")]
 Offset = Annotated[int | None, typer.Option("--port-offset", help="Added to every port.")]
+NUMBERS = ("pid", "port", "stream lag", "ticks/s")
 ServiceName = Annotated[str, typer.Argument(help="redis, exchange, gateway, market, trading, strategy, web, ...")]
 
 
@@ -56,12 +58,13 @@ def up(
     from arbig.runtime import stack
 
     with one_line_errors():
-        settings = _settings(data, config, port_offset or 0)
+        settings = _settings(data, config, port_offset)
         for became in stack.up(settings):
             port = "" if became.program.probe == "socket" else f":{settings.port(became.program.name)}"
             typer.echo(f"  {became.program.name:<9} ready {port:<6} {became.seconds:5.1f} s")
-        _print_links(settings)
-        if not detach:
+        if detach:
+            _print_links(settings)
+        else:
             _watch(settings)
 
 
@@ -97,14 +100,13 @@ def status(
 
     with one_line_errors():
         settings = _settings(data)
-        if as_json:
-            found = house_status(settings)
-            typer.echo(json.dumps(found, ensure_ascii=False))
-            healthy = all(service["healthy"] for service in found["services"])
-        else:
-            services = services_of(settings)
-            _console().print(_table(services))
-            healthy = all(service.healthy for service in services)
+        services = services_of(settings)
+        found = house_status(settings, services)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        _console().print(_picture(found, services))
+    healthy = all(service.healthy for service in services)
     raise typer.Exit(0 if healthy else 1)
 
 
@@ -195,34 +197,64 @@ def _print_links(settings: Settings) -> None:
 
 
 def _watch(settings: Settings) -> None:
-    """The table until Ctrl-C, then everything down."""
+    """The links and the table until Ctrl-C, then everything down."""
     from rich.live import Live
 
     from arbig.runtime import stack
-    from arbig.runtime.status import services_of
+    from arbig.runtime.status import house_status, services_of
 
-    typer.echo("Ctrl-C takes everything down.")
+    def look() -> Group:
+        services = services_of(settings)
+        return _picture(house_status(settings, services), services)
+
     pause = stack.interruption()
     try:
-        with Live(_table(services_of(settings)), console=_console(), auto_refresh=False) as live:
+        _print_links(settings)
+        typer.echo("Ctrl-C takes everything down.")
+        with Live(look(), console=_console(), auto_refresh=False) as live:
             while not pause.wait(2.0):
-                live.update(_table(services_of(settings)), refresh=True)
+                live.update(look(), refresh=True)
     finally:
         stack.down(settings)
         typer.echo("everything is down")
 
 
 def _console() -> Any:
+    """As wide as the terminal; into a file or a pipe the table goes unbroken."""
     from rich.console import Console
 
-    return Console()
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def _picture(house: Mapping[str, Any], services: list[ServiceStatus]) -> Group:
+    """One line about the market and the day, the table, and what a person must look at."""
+    from rich.console import Group
+    from rich.text import Text
+
+    day = f" (trading day {house['trading_day']})" if house["trading_day"] else ""
+    alarms = [Text(f"! {line}", style="red") for line in house["alarms"]]
+    line = Text.assemble(
+        "exchange ",
+        (house["connection"], "green" if house["connection"] == "CONNECTED" else "red"),
+        "  trading ",
+        (house["trading_state"] or "UNKNOWN", "green" if house["trading_state"] == "ACTIVE" else "red"),
+        f"  time {str(house['session_time'] or '-')[:19].replace('T', ' ')}{day}",
+        f"  orders today {_known(house['orders_today'])}  trades today {_known(house['trades_today'])}",
+    )
+    return Group(line, _table(services), *alarms)
+
+
+def _known(count: int | None) -> str:
+    return "-" if count is None else str(count)
 
 
 def _table(services: list[ServiceStatus]) -> Table:
     from rich.table import Table
 
     columns = ("service", "pid", "port", "health", "uptime", "last heartbeat", "stream lag", "ticks/s")
-    table = Table(*columns, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in NUMBERS else "left", no_wrap=True)
     for service in services:
         colour = "green" if service.healthy else "red"
         waits = f" (waits for {service.own['waits_for']})" if service.own.get("waits_for") else ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from house import House, until
+from house import ARBIG, House, until
 
 pytestmark = pytest.mark.processes
 
@@ -30,7 +32,8 @@ SERVICES = ["redis", "exchange", "gateway", "market", "trading", "strategy", "we
 def up(tmp_path_factory: pytest.TempPathFactory):
     """A house as it comes, with what `arbig up` printed."""
     house = House(tmp_path_factory.mktemp("up"), port_offset=OFFSET)
-    said = house.arbig("up", "--detach", "--port-offset", str(OFFSET)).stdout
+    house.environment["ARBIG_PORT_OFFSET"] = str(OFFSET)
+    said = house.arbig("up", "--detach").stdout
     yield house, said
     house.arbig("down", check=False)
 
@@ -83,6 +86,12 @@ def test_status_names_every_service_with_pid_port_health_and_lag(up):
     assert (found["connection"], found["trading_state"]) == ("CONNECTED", "ACTIVE")
     assert {"orders_today", "trades_today"} <= found.keys()
     table = house.arbig("status").stdout
+    assert re.match(
+        r"exchange CONNECTED  trading ACTIVE  time 2025-\d\d-\d\d \d\d:\d\d:\d\d "
+        r"\(trading day 2025-\d\d-\d\d\)  orders today \d+  trades today \d+\n",
+        table,
+    )
+    assert found["alarms"] == []
     assert re.search(r"service +pid +port +health +uptime +last heartbeat +stream lag +ticks/s", table)
 
 
@@ -132,7 +141,7 @@ def test_leftovers_of_a_copy_whose_supervisor_was_killed_are_ended_before_the_ne
     supervisor = psutil.Process(int((house.data / "run" / "lock").read_text()))
     supervisor.kill()
     supervisor.wait(10)
-    house.arbig("up", "--detach", "--port-offset", str(OFFSET))
+    house.arbig("up", "--detach")
     assert all(row["healthy"] for row in house.status()["services"])
 
 
@@ -172,6 +181,15 @@ def test_a_file_that_only_its_service_can_judge_takes_everything_down_again(idle
     assert (done.returncode, processes_of(idle)) == (1, [])
     assert "trading does not start:" in done.stderr
     assert "config/risk.yaml: order_rate.per_second: found 'three', expected" in done.stderr
+
+
+def test_a_start_that_is_told_to_end_takes_down_what_it_has_begun(idle):
+    words = [ARBIG, "up", "--port-offset", str(idle.port_offset)]
+    starting = subprocess.Popen(words, env=idle.environment, cwd=idle.home, stdout=subprocess.PIPE, text=True)
+    assert "redis" in starting.stdout.readline()
+    starting.send_signal(signal.SIGTERM)
+    starting.communicate(timeout=60)
+    assert (starting.returncode, processes_of(idle)) == (128 + signal.SIGTERM, [])
 
 
 def test_a_port_in_use_is_named_with_its_holder_and_the_mend(idle):

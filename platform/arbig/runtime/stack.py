@@ -10,9 +10,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 
+from arbig.runtime.clock import WallClock
 from arbig.runtime.control import Control, ControlError, Process
 from arbig.runtime.http import CallError, ask
 from arbig.runtime.leftovers import end_leftovers
@@ -25,6 +28,7 @@ from arbig.runtime.supervisor import environment_of, holder
 
 PATIENCE_SECONDS = 180
 TRIES = 3
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE = 2  # each waits for the one before it; asking all of them would only cost them time
 
 
@@ -44,13 +48,34 @@ def up(settings: Settings) -> Iterator[Became]:
     """Start everything and tell of each program as it becomes ready. Whatever fails, or whoever loses patience, takes
     everything down again. Raises SettingsError before, StackError after the start."""
     preflight(settings)
-    began = time.monotonic()
-    supervisor = _launch(settings)
+    began, born = time.monotonic(), WallClock().now()
+    with _signals_as_errors():
+        supervisor = _launch(settings)
+        try:
+            yield from _becoming(settings, supervisor, began, born)
+        except BaseException:
+            down(settings)
+            raise
+
+
+@contextmanager
+def _signals_as_errors() -> Iterator[None]:
+    """SIGTERM and a closed terminal end a start like Ctrl-C does: whoever is half-started is taken down. Once."""
+
+    def end(signum: int, _: object) -> None:
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + signum)
+
+    former = {each: signal.getsignal(each) for each in ENDING}
+    for each, handler in former.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(each, end)
     try:
-        yield from _becoming(settings, supervisor, began)
-    except BaseException:
-        down(settings)
-        raise
+        yield
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)
 
 
 def _launch(settings: Settings) -> subprocess.Popen[bytes]:
@@ -72,7 +97,9 @@ def _own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("ARBIG_SERVICE", "SUPERVISOR_ENABLED")}
 
 
-def _becoming(settings: Settings, supervisor: subprocess.Popen[bytes], began: float) -> Iterator[Became]:
+def _becoming(
+    settings: Settings, supervisor: subprocess.Popen[bytes], began: float, born: datetime
+) -> Iterator[Became]:
     waiting = list(programs_of(settings))
     control = Control(settings)
     falls: Counter[tuple[str, int]] = Counter()
@@ -82,13 +109,13 @@ def _becoming(settings: Settings, supervisor: subprocess.Popen[bytes], began: fl
         if supervisor.poll() is not None:
             raise StackError(f"the supervisor did not start: {(settings.run / 'supervisor.out').read_text().strip()}")
         for process in _processes(control) if look % 5 == 0 else ():
-            _judge(settings, process, falls)
+            _judge(settings, process, falls, born)
         for program in waiting[:AT_ONCE]:
             if is_up(settings, program):
                 waiting.remove(program)
                 yield Became(program, time.monotonic() - began)
         if time.monotonic() - began > PATIENCE_SECONDS:
-            raise StackError(_too_slow(settings, waiting))
+            raise StackError(_too_slow(settings, waiting, born))
         time.sleep(0.1)
 
 
@@ -99,27 +126,27 @@ def _processes(control: Control) -> list[Process]:
         return []
 
 
-def _judge(settings: Settings, process: Process, falls: Counter[tuple[str, int]]) -> None:
+def _judge(settings: Settings, process: Process, falls: Counter[tuple[str, int]], born: datetime) -> None:
     """A wrong setting is final; falling again and again right after the start is, too."""
     if process.state not in ("BACKOFF", "EXITED", "FATAL"):
         return
     falls[process.name, process.started] = 1
     tries = sum(1 for name, _ in falls if name == process.name)
     if process.exit_status == EXIT_CONFIG or process.state == "FATAL" or tries >= TRIES:
-        raise StackError(f"{process.name} does not start:\n{reason(settings, process.name)}")
+        raise StackError(f"{process.name} does not start:\n{reason(settings, process.name, born)}")
 
 
-def reason(settings: Settings, service: str) -> str:
-    """The last words of a service: its newest error, else the last lines of its log."""
-    records = list(read_logs(settings.logs, Wanted(service=service)))
+def reason(settings: Settings, service: str, since: datetime) -> str:
+    """The last words of a service in this life: its newest error, else the last lines of its log."""
+    records = list(read_logs(settings.logs, Wanted(service=service, since=since)))
     errors = [record for record in records if record.get("level") in ("error", "critical")]
     chosen = errors[-1:] or records[-10:]
     return "\n".join(line_of(record) for record in chosen) or "it left no word; look at: arbig logs"
 
 
-def _too_slow(settings: Settings, waiting: list[Program]) -> str:
+def _too_slow(settings: Settings, waiting: list[Program], born: datetime) -> str:
     names = ", ".join(program.name for program in waiting)
-    return f"not ready after {PATIENCE_SECONDS} s: {names}\n{reason(settings, waiting[0].name)}"
+    return f"not ready after {PATIENCE_SECONDS} s: {names}\n{reason(settings, waiting[0].name, born)}"
 
 
 def down(settings: Settings) -> bool:
@@ -138,10 +165,11 @@ def down(settings: Settings) -> bool:
 
 def restart(settings: Settings, name: str) -> None:
     """One service anew; returns when it is ready again."""
+    born = WallClock().now()
     Control(settings).restart(name)
     program = next(program for program in programs_of(settings) if program.name == name)
     if not _until(lambda: is_up(settings, program), 60):
-        raise StackError(f"{name} is not ready after 60 s:\n{reason(settings, name)}")
+        raise StackError(f"{name} is not ready after 60 s:\n{reason(settings, name, born)}")
 
 
 @dataclass(frozen=True)
@@ -169,10 +197,11 @@ def _ticket(settings: Settings) -> str:
 
 
 def interruption() -> threading.Event:
-    """Set by Ctrl-C or SIGTERM."""
+    """Set by Ctrl-C, SIGTERM, or a closed terminal."""
     event = threading.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: event.set())
+    for signum in ENDING:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, lambda *_: event.set())
     return event
 
 

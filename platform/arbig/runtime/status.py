@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from arbig.bus.port import BusError
 from arbig.runtime.control import Control, ControlError, Process
 from arbig.runtime.http import CallError, ask
 from arbig.runtime.programs import Program, programs_of
 from arbig.runtime.ready import accepts, is_open, is_ready
+from arbig.runtime.redis_server import ask as ask_redis
 from arbig.runtime.settings import Settings, SettingsError
 
 BEYOND = ("uptime", "heartbeat", "ticks_per_s", "waits_for")
 COUNTED = ("trading_state", "orders_today", "trades_today")
+CLOCK = ("session_time", "trading_day")
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,6 @@ class ServiceStatus:
         return self.own.get("lag")
 
     def as_json(self) -> dict[str, Any]:
-        beyond = {
-            name: self.own[name] for name in ("uptime", "heartbeat", "ticks_per_s", "waits_for") if name in self.own
-        }
         return {
             "name": self.name,
             "healthy": self.healthy,
@@ -43,21 +43,39 @@ class ServiceStatus:
             "port": self.port,
             "lag": self.lag,
             "state": self.state,
-            **beyond,
+            **{name: self.own[name] for name in BEYOND if name in self.own},
         }
 
 
-def house_status(settings: Settings) -> dict[str, Any]:
-    """The one object of `arbig status --json`: services, connection, trading_state, orders_today, trades_today."""
-    services = services_of(settings)
+def house_status(settings: Settings, services: Sequence[ServiceStatus] | None = None) -> dict[str, Any]:
+    """The one object of `arbig status --json`: services, connection, trading_state, orders_today, trades_today, the
+    exchange's clock, and what a person must look at."""
+    services = services_of(settings) if services is None else services
     own = {service.name: service.own for service in services}
-    trading = own.get("trading", {})
-    connected = own.get("gateway", {}).get("connected")
+    trading, gateway = own.get("trading", {}), own.get("gateway", {})
+    connected = gateway.get("connected")
     return {
         "services": [service.as_json() for service in services],
         "connection": "UNKNOWN" if connected is None else "CONNECTED" if connected else "DISCONNECTED",
         **{name: trading.get(name) for name in COUNTED},
+        **{name: gateway.get(name) for name in CLOCK},
+        "alarms": [*_alarms(trading), *(_dead_letters(settings) if trading else ())],
     }
+
+
+def _alarms(trading: Mapping[str, Any]) -> list[str]:
+    """Streams whose readers are far behind, and why Trading is at fault."""
+    return [str(line) for line in (*trading.get("alarms", ()), trading.get("fault")) if line]
+
+
+def _dead_letters(settings: Settings) -> list[str]:
+    try:
+        count = ask_redis(settings, ("XLEN", "stream:dead"))
+    except (BusError, SettingsError):
+        return []
+    if not count:
+        return []
+    return [f"{count} dead letters; read them: arbig redis --json XREVRANGE stream:dead + - COUNT 5"]
 
 
 def services_of(settings: Settings) -> list[ServiceStatus]:
