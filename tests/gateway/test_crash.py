@@ -159,13 +159,11 @@ def test_a_death_at_any_point_doubles_no_order_and_loses_no_trade(tmp_path: Path
 
     async def play() -> None:
         trading = await RedisBus.connect(house.settings.redis_for("trading"))
-        life = house.start("arbig.gateway")
-        price = round(await first_price(trading) + 5, 2)
-        life.send_signal(signal.SIGKILL)
-        life.wait()
+        price = 0.0
         for number, death in enumerate(DEATHS):
             life = house.start("arbig.gateway", death)
             await ready_or_dead(house, life)
+            price = price or round(await first_price(trading) + 5, 2)
             await trading.append([(CMD.name, order(f"r{number}", price))])
             await until(lambda life=life: life.poll() is not None)
             assert life.returncode == EXIT_CODE, death
