@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -121,6 +122,28 @@ def test_after_the_holidays_the_first_session_opens_in_the_morning(desk: Callabl
     trader = desk(first_day=date(2025, 10, 9))
     assert trader.exchange.session_time == datetime.fromisoformat("2025-10-09T08:55:00+08:00")
     assert trader.ticks("10-09 09:01:00")[0].datetime == datetime.fromisoformat("2025-10-09T08:59:00+08:00")
+
+
+def test_the_history_of_a_recorded_day_takes_late_closing_ticks_and_a_morning_auction_as_the_bar_generator_does(
+    desk: Callable[..., Any],
+) -> None:
+    """Real ticks of 10:15, 11:30 and 15:00 come half a second late; some contracts show an auction tick at 08:59."""
+    made = desk().ticks("10-15 15:00:00")
+    ends = {f"{clock}:00" for clock in ("02:30", "10:15", "11:30", "15:00")}
+    late = timedelta(milliseconds=500)
+    ticks = [
+        msgspec.structs.replace(t, datetime=t.datetime + late) if f"{t.datetime:%H:%M:%S}" in ends else t for t in made
+    ]
+    morning = next(n for n, t in enumerate(ticks) if t.datetime.hour == 9)
+    ticks[morning] = msgspec.structs.replace(
+        ticks[morning], datetime=ticks[morning].datetime.replace(hour=8, minute=59)
+    )
+    trader = desk(recorded={("au2512", DAY): ticks})
+    generator = BarGenerator("au2512", Sessions(time(2, 30), trader.exchange.rules.calendar))
+    start = trader.exchange.session_time
+    bars = [bar for tick in trader.ticks("10-15 15:01:00") for bar in generator.on_tick(tick)]
+    bars += generator.on_time(trader.exchange.session_time)
+    assert trader.exchange.history("au2512", start, trader.exchange.session_time) == bars
 
 
 @pytest.mark.parametrize("symbol", ["au2512", "rb2601"])

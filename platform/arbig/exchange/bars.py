@@ -16,8 +16,8 @@ MINUTE = timedelta(minutes=1)
 
 
 def minute_bars(path: Path, segments: Sequence[Segment]) -> Iterator[BarData]:
-    """One bar for every minute with a tick, stamped with its start. The auction belongs to the first minute, a
-    segment's closing tick to its last."""
+    """One bar for every minute with a tick, stamped with its start. An auction belongs to its session's first
+    minute, a segment's closing ticks to its last."""
     columns = path if isinstance(path, DayPath) else path.columns()
     minutes = _minutes(columns, segments)
     first = np.flatnonzero(np.diff(minutes, prepend=-1))
@@ -48,8 +48,11 @@ def minute_bars(path: Path, segments: Sequence[Segment]) -> Iterator[BarData]:
 
 def _minutes(columns: DayPath, segments: Sequence[Segment]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """For every tick the minute of its bar, counted from the path's base."""
+    starts = np.array([(segment.start - columns.base) // MINUTE for segment in segments], dtype=np.int64)
+    ends = np.array([(segment.end - columns.base) // MINUTE for segment in segments], dtype=np.int64)
     minutes = columns.offset_ms // MINUTE_MS
-    starts = [(segment.start - columns.base) // MINUTE for segment in segments]
-    ends = [(segment.end - columns.base) // MINUTE for segment in segments]
-    closing = np.isin(columns.offset_ms, np.array(ends) * MINUTE_MS)
-    return np.maximum(np.where(closing, minutes - 1, minutes), starts[0])
+    minutes = np.minimum(np.where(np.isin(minutes, ends), minutes - 1, minutes), ends[-1] - 1)
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = np.maximum(
+        minutes, starts[np.searchsorted(ends, minutes, side="right")]
+    )
+    return found

@@ -20,7 +20,6 @@ log = structlog.get_logger()
 BEAT = 0.25
 """Wall seconds between two heartbeats with the session clock, at most."""
 AT_ONCE = 500
-MOST_WAITING = 200_000
 STREAMS = {
     Kind.ORDER: ORDER_STATUS.name,
     Kind.TRADE: TRADE.name,
@@ -113,10 +112,6 @@ class EventPublisher:
             self.ticks += len(batch)
             if moment is not None:
                 self.session_time, self.trading_day = moment
-
-    @property
-    def is_behind(self) -> bool:
-        return len(self._waiting) > MOST_WAITING
 
     # ---- journalled events ----
 
