@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from multiprocessing.context import ForkServerProcess
 from typing import Any, ClassVar
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from lives import born
 
 from arbig.bus.port import Bus, BusError
 from arbig.bus.redis import RedisBus
@@ -67,12 +65,22 @@ class PretendedGateway(Pretended):
     name: ClassVar[str] = "gateway"
 
 
-def started(settings: Settings, module: str, crash: str = "") -> subprocess.Popen[bytes]:
+def started(settings: Settings, module: str, crash: str = "") -> ForkServerProcess:
     house = {"ROOT": settings.root, "DATA": settings.data, "PORT_OFFSET": OFFSET, "CRASH": crash}
-    environment = {**os.environ, **{f"ARBIG_{name}": str(value) for name, value in house.items()}}
-    return subprocess.Popen(
-        [sys.executable, "-m", module], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return born(module, **{f"ARBIG_{name}": str(value) for name, value in house.items()})
+
+
+@contextmanager
+def redis(settings: Settings) -> Iterator[None]:
+    server = started(settings, "arbig.runtime.redis_server")
+    try:
+        while not answers(settings):
+            assert server.is_alive(), "Redis ended"
+            time.sleep(0.02)
+        yield
+    finally:
+        server.terminate()
+        server.join()
 
 
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -83,8 +91,6 @@ async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 @asynccontextmanager
 async def neighbourhood(settings: Settings) -> AsyncIterator[Bus]:
-    server = started(settings, "arbig.runtime.redis_server")
-    await asyncio.to_thread(wait_for_redis, settings, server)
     lives = [
         asyncio.ensure_future(Life(kind, settings, WallClock()).lead()) for kind in (PretendedTrading, PretendedGateway)
     ]
@@ -96,14 +102,6 @@ async def neighbourhood(settings: Settings) -> AsyncIterator[Bus]:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)
         await bus.close()
-        server.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(server.wait)
-
-
-def wait_for_redis(settings: Settings, server: subprocess.Popen[bytes]) -> None:
-    while not answers(settings):
-        assert server.poll() is None, "Redis ended"
-        time.sleep(0.02)
 
 
 def answers(settings: Settings) -> bool:
@@ -187,22 +185,19 @@ def test_a_death_at_any_point_doubles_no_signal_and_loses_none(floor):
     async def play() -> None:
         async with neighbourhood(settings) as bus:
             desk = Desk(bus, settings)
-            life = started(settings, "arbig.strategy")
-            await ready(settings)
-            await desk.tick()
-            await desk.some_signals(1)
-            life.kill()
-            life.wait()
             for number, death in enumerate(DEATHS):
                 life = started(settings, "arbig.strategy", death)
                 try:
                     await ready(settings)
+                    if not number:
+                        await desk.tick()
                     signals = await desk.some_signals(number + 1)
                     await desk.fill(signals[number])
-                    await until(lambda life=life: life.poll() is not None)
+                    await until(lambda life=life: not life.is_alive())
                 finally:
                     life.kill()
-                assert life.wait() == EXIT_CODE
+                life.join()
+                assert life.exitcode == EXIT_CODE
             life = started(settings, "arbig.strategy")
             try:
                 signals = await desk.some_signals(len(DEATHS) + 1)
@@ -212,9 +207,10 @@ def test_a_death_at_any_point_doubles_no_signal_and_loses_none(floor):
                 await asyncio.sleep(0.6)  # an outbox that repeats itself would do so now
                 shown = await ask(settings, "/strategies/Chain")
             finally:
-                life.send_signal(signal.SIGTERM)
-                await asyncio.to_thread(life.wait)
+                life.terminate()
+                await asyncio.to_thread(life.join)
             assert len(await desk.signals()) == desk.fills + 1
             assert shown["pos"] == shown["variables"]["fills"] == desk.fills
 
-    asyncio.run(play())
+    with redis(settings):
+        asyncio.run(play())

@@ -1,27 +1,38 @@
-"""The real Trading process on a real Redis dies at each of its crash points, and nothing is doubled or lost."""
+"""Trading on a real Redis: its process dies at each of its crash points, and nothing is doubled or lost; its janitor
+trims with rights of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from lives import born
 
-from arbig.bus.port import Bus, BusError
+from arbig.bus.port import Bus, BusError, Entry
 from arbig.bus.redis import RedisBus
-from arbig.bus.topics import CMD, ORDER
-from arbig.domain.messages import Direction, Exchange, Offset, OrderRequest, OrderType, Status, encode
+from arbig.bus.topics import CMD, EVENT, MAX_ENTRIES, ORDER
+from arbig.domain.messages import (
+    Direction,
+    EventData,
+    EventType,
+    Exchange,
+    Offset,
+    OrderRequest,
+    OrderType,
+    Status,
+    decode,
+    encode,
+)
 from arbig.runtime import redis_server
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import EXIT_CODE
@@ -29,6 +40,7 @@ from arbig.runtime.service import Life, Service
 from arbig.runtime.settings import Settings, SettingsError, load_settings
 from arbig.store.database import Database
 from arbig.store.orders import OrderStore
+from arbig.trading.service import TradingService
 
 ROOT = Path(__file__).parents[2]
 OFFSET = 2400
@@ -55,11 +67,22 @@ class PretendedMarket(Service):
     name: ClassVar[str] = "market"
 
 
-def started(settings: Settings, module: str, crash: str = "") -> subprocess.Popen[bytes]:
+def started(settings: Settings, module: str, crash: str = "") -> ForkServerProcess:
     house = {"ROOT": settings.root, "DATA": settings.data, "PORT_OFFSET": OFFSET, "CRASH": crash}
-    environment = {**os.environ, **{f"ARBIG_{name}": str(value) for name, value in house.items()}}
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([sys.executable, "-m", module], env=environment, **silent)  # type: ignore[call-overload]
+    return born(module, **{f"ARBIG_{name}": str(value) for name, value in house.items()})
+
+
+@contextmanager
+def redis(settings: Settings) -> Iterator[None]:
+    server = started(settings, "arbig.runtime.redis_server")
+    try:
+        while not answers(settings):
+            assert server.is_alive(), "Redis ended"
+            time.sleep(0.02)
+        yield
+    finally:
+        server.terminate()
+        server.join()
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -70,9 +93,7 @@ async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
 
 @asynccontextmanager
 async def neighbourhood(settings: Settings, counter: Any) -> AsyncIterator[Bus]:
-    """Redis, and the two services that Trading leans on."""
-    server = started(settings, "arbig.runtime.redis_server")
-    await asyncio.to_thread(wait_for_redis, settings, server)
+    """The two services that Trading leans on."""
     gateway = type("ThisGateway", (PretendedGateway,), {"counter": counter})
     lives = [asyncio.ensure_future(Life(kind, settings, WallClock()).lead()) for kind in (gateway, PretendedMarket)]
     bus = await RedisBus.connect(settings.redis_for("strategy"))
@@ -84,14 +105,6 @@ async def neighbourhood(settings: Settings, counter: Any) -> AsyncIterator[Bus]:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)
         await bus.close()
-        server.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(server.wait)
-
-
-def wait_for_redis(settings: Settings, server: subprocess.Popen[bytes]) -> None:
-    while not answers(settings):
-        assert server.poll() is None, "Redis ended"
-        time.sleep(0.02)
 
 
 def answers(settings: Settings) -> bool:
@@ -127,10 +140,11 @@ def test_a_death_at_any_point_doubles_no_order_and_loses_none(tmp_path: Path, co
                 try:
                     await ready(settings)
                     await bus.append([(ORDER.name, encode(request_of(number)))])
-                    await until(lambda life=life: life.poll() is not None)
+                    await until(lambda life=life: not life.is_alive())
                 finally:
                     life.kill()
-                assert EXIT_CODE == life.wait()
+                life.join()
+                assert EXIT_CODE == life.exitcode
                 if number:
                     await counter.fill(f"request-{number - 1}")
             life = started(settings, "arbig.trading")
@@ -139,12 +153,52 @@ def test_a_death_at_any_point_doubles_no_order_and_loses_none(tmp_path: Path, co
                 await counter.fill(f"request-{len(DEATHS) - 1}")
                 await until(lambda: len(filled(settings)) == len(DEATHS))
             finally:
-                life.send_signal(signal.SIGTERM)
-                await asyncio.to_thread(life.wait)
+                life.terminate()
+                await asyncio.to_thread(life.join)
             assert {f"request-{number}" for number in range(len(DEATHS))} == set(filled(settings))
             assert (len(DEATHS), len(DEATHS)) == held_and_traded(settings)
 
-    asyncio.run(play())
+    with redis(settings):
+        asyncio.run(play())
+
+
+@pytest.mark.processes
+def test_the_janitor_trims_with_rights_that_trading_itself_does_not_have(tmp_path: Path) -> None:
+    """Through the connection that Trading opens for it; what Trading has not finished stays, and is told."""
+    settings = load_settings(root=ROOT, data=tmp_path / "d", port_offset=OFFSET)
+
+    async def play() -> None:
+        bus = await RedisBus.connect(settings.redis_for("trading"))
+        service = TradingService(settings, bus, WallClock())
+        service._open()
+        try:
+            with pytest.raises(BusError, match="NOPERM"):
+                await bus.trim(ORDER.name, "1-0")
+            await bus.append([(ORDER.name, b"{}")] * (MAX_ENTRIES + 500))
+            await service.sweeper.sweep()
+            assert MAX_ENTRIES + 500 == len(await bus.read(ORDER.name, count=20_000))
+            assert any("group:trading has 10500 unfinished" in line for line in service.status()["alarms"])
+            [alarm] = [decode(EventData, entry.payload) for entry in await bus.read(EVENT.name)]
+            assert alarm.event is EventType.ALARM
+            reading = asyncio.ensure_future(bus.consume("group:trading", {ORDER.name: finished}))
+            async with asyncio.timeout(20):
+                while any(each.pending or each.lag for each in await bus.groups() if each.stream == ORDER.name):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await service.sweeper.sweep()
+            assert MAX_ENTRIES == len(await bus.read(ORDER.name, count=20_000))
+            assert [] == service.status()["alarms"]
+        finally:
+            await service.stop()
+            await bus.close()
+
+    with redis(settings):
+        asyncio.run(play())
+
+
+async def finished(entry: Entry) -> None:
+    """Its effect is durable."""
 
 
 def request_of(number: int) -> OrderRequest:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from arbig.bus.port import BusError
 from arbig.bus.retention import Janitor, Retaining
 from arbig.runtime.clock import Clock
+from arbig.runtime.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Sweeper:
             await self._clock.sleep(SWEEP_SECONDS)
             try:
                 await self.sweep()
-            except BusError as error:
+            except (BusError, SettingsError) as error:
                 log.warning("streams are not trimmed now: %s", error)
 
     async def sweep(self) -> None:
