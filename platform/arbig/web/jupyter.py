@@ -47,9 +47,13 @@ def main() -> int:
         return EXIT_CONFIG
     os.environ["JUPYTER_TOKEN_FILE"] = str(token_file)
     os.environ.pop("JUPYTER_TOKEN", None)
-    # It would build the grammar of international addresses, more than a second, for a check that nothing asks for.
+    # jsonschema would build the grammar of international addresses, for a check that nothing asks for.
     with without("rfc3987_syntax"):
-        from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+        from jupyterlab import commands  # type: ignore[import-untyped]
+
+    # Where there is node it would be started, to ask yarn where to fetch what is built; nothing is built here.
+    commands._yarn_config = lambda logger: {"yarn config": {}, "npm config": {}}
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 
     LabApp.launch_instance(arguments(settings))
     return 0
