@@ -94,6 +94,9 @@ def test_messages_are_kept_until_said_and_pruned_when_old(database: Database) ->
     assert [] == store.outgoing_of(["a"], "stream:cmd")
     assert [second] == store.outgoing_of(["b"], "stream:cmd")
     assert second.id + 1 == OrderStore(database, "sim").next_outgoing()
+    assert store.answer("a") is not None
+    store.prune(TEN + timedelta(days=31))
+    assert store.answer("a") is None
 
 
 @pytest.mark.parametrize("stage", [Stage.SUBMITTING, Stage.NOTTRADED, Stage.CANCELLED, Stage.REJECTED])

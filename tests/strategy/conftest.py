@@ -53,6 +53,7 @@ class Siblings:
     as_of: dict[str, str] = field(default_factory=dict)
     bars: dict[str, list[BarData]] = field(default_factory=dict)
     state: str = "ACTIVE"
+    reconciled: bool = True
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     async def ask(self, service: str, method: str, path: str, **rest: Any) -> Any:
@@ -64,7 +65,7 @@ class Siblings:
         return {
             "/positions": {"as_of": self.as_of, "positions": [], "strategies": self.strategies},
             "/orders": {"as_of": self.as_of, "orders": self.orders},
-            "/state": {"state": self.state},
+            "/state": {"state": self.state, "reconciled": self.reconciled},
             "/clock": {"session_time": NINE.replace(tzinfo=None).isoformat(), "connected": True},
             "/subscribe": {},
         }[path]

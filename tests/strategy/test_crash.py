@@ -47,7 +47,7 @@ class Pretended(Service):
     answers: ClassVar[dict[str, Any]] = {
         "/positions": {"as_of": {TRADE.name: "0-0"}, "positions": [], "strategies": []},
         "/orders": {"as_of": {}, "orders": []},
-        "/state": {"state": "ACTIVE"},
+        "/state": {"state": "ACTIVE", "reconciled": True},
         "/subscribe": {},
     }
 

@@ -246,6 +246,19 @@ def test_a_cancel_that_is_on_its_way_is_not_asked_for_again(plain):
     asyncio.run(flow())
 
 
+def test_a_start_while_the_exchange_is_away_pauses_even_when_trading_is_halted(plain):
+    """HALTED says nothing about the line: Trading says of both."""
+    plain.siblings.state, plain.siblings.reconciled = "HALTED", False
+
+    async def flow():
+        async with plain.open() as desk:
+            assert desk.live("Plain").state == "PAUSED"
+            await desk.event(EventType.RECONCILED)
+            await desk.until(lambda: desk.live("Plain").state == "RUNNING", "the reconciliation")
+
+    asyncio.run(flow())
+
+
 def test_a_persons_pause_survives_reconnection_and_restart(plain):
     async def flow():
         async with plain.open() as desk:

@@ -198,3 +198,23 @@ def test_a_close_that_has_begun_is_finished_after_a_restart(long_two):
             assert len(await desk.some_requests(2)) == 2
 
     asyncio.run(flow())
+
+
+def test_a_failed_strategys_position_is_guarded_after_a_restart_too(long_two):
+    """Under the identity of the run that failed."""
+    long_two.code(IDLE + "    def on_bar(self, bar): raise ValueError(bar)\n")
+
+    async def flow():
+        async with long_two.open() as desk:
+            await desk.bar(0, 800)
+            live = desk.live("Idle")
+            await desk.until(lambda: live.state == "ERROR", "the failure")
+            run_id = live.desk.run_id
+        async with long_two.open() as desk:
+            assert desk.live("Idle").state == "ERROR"
+            await desk.until(lambda: desk.bus._listeners, "the subscription")
+            await desk.tick(784)
+            (close,) = await desk.some_requests(1)
+            assert (close.offset, close.volume, close.run_id) == (Offset.CLOSE, 2, run_id)
+
+    asyncio.run(flow())

@@ -5,8 +5,9 @@ Times are the session clock's, as the exchange stamps orders and trades; `inbox.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from datetime import datetime as Time
 from sqlite3 import IntegrityError
 from typing import Any
@@ -19,6 +20,8 @@ from arbig.domain.messages import Detail, Direction, Exchange, Offset, OrderType
 from arbig.domain.orders import OrderState, Stage
 from arbig.store import tables
 from arbig.store.database import Database, Prepared
+
+ANSWERS_KEPT = timedelta(days=30)
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +91,12 @@ class OrderStore:
             return [(row["received_at"], _state_of(row, [])) for row in rows]
 
     def prune(self, before: Time) -> None:
-        """Forget messages that were said, and would have expired, before this moment."""
-        box = tables.outbox.c
+        """Forget messages that were said, and would have expired, before this moment; and, when no stream can deliver
+        them again, the answers too: an order's own row still keeps its request from being sent twice."""
+        box, answers = tables.outbox.c, tables.inbox.c
         with self.database.transaction() as connection:
             connection.execute(delete(tables.outbox).where(box.published, box.written_at < before))
+            connection.execute(delete(tables.inbox).where(answers.received_at < before - ANSWERS_KEPT))
 
     def unpublished(self) -> list[Outgoing]:
         query = select(tables.outbox).where(~tables.outbox.c.published).order_by(tables.outbox.c.id)
@@ -159,7 +164,12 @@ class OrderStore:
             of_orders = or_(trades.trading_day == trading_day, trades.order_id.in_(order_ids))
             fills = select(tables.trades).where(trades.account_id == self.account_id, of_orders).order_by(trades.id)
             found = [_trade_of(row) for row in connection.execute(fills).mappings()]
-        states = [_state_of(row, [t for t in found if _belongs(t, row)]) for row in rows]
+        of_order = _grouped(found, lambda trade: trade.order_id)
+        of_request = _grouped(found, lambda trade: trade.request_id)
+        states = [
+            _state_of(row, of_order[row["order_id"]] if row["order_id"] else of_request[row["request_id"]])
+            for row in rows
+        ]
         counted = frozenset().union(*(state.trade_keys for state in states))
         return states, [trade for trade in found if trade.key not in counted]
 
@@ -297,10 +307,11 @@ def _stage_of(status: str, detail: Detail | None) -> Stage:
     return Stage(status)
 
 
-def _belongs(trade: TradeData, row: RowMapping) -> bool:
-    if row["order_id"]:
-        return bool(trade.order_id == row["order_id"])
-    return bool(trade.request_id == row["request_id"])
+def _grouped(trades: Iterable[TradeData], name: Callable[[TradeData], str | None]) -> dict[str | None, list[TradeData]]:
+    found: dict[str | None, list[TradeData]] = defaultdict(list)
+    for trade in trades:
+        found[name(trade)].append(trade)
+    return found
 
 
 def _upsert(connection: Connection, state: OrderState) -> None:

@@ -298,3 +298,4 @@ class StrategyStore:
             newest = connection.execute(select(func.max(applied.c.id))).scalar() or 0
             connection.execute(delete(applied).where(applied.c.id <= newest - KEPT_APPLIED))
             connection.execute(delete(stop_orders).where(stop_orders.c.status != StopOrderStatus.WAITING))
+            self._applied = set(connection.scalars(select(applied.c.event_id)))

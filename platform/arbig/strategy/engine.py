@@ -124,7 +124,7 @@ class StrategyEngine:
             if live is not None and order.is_active():
                 live.desk.adopt(order)
         state = await self.ask("trading", "GET", "/state")
-        self.set_connected(state["state"] != "RECONCILING")
+        self.set_connected(bool(state["reconciled"]))
 
     async def _trades_after(self, entry_id: str) -> list[Entry]:
         found: list[Entry] = []
@@ -283,6 +283,8 @@ class StrategyEngine:
             self.set_connected(False)
         elif event.event is EventType.RECONCILED:
             self.set_connected(True)
+        elif event.event is EventType.TRADING_DAY:
+            await self.house.durably(self.house.store.trim)
 
     def set_connected(self, connected: bool) -> None:
         """Specification 5.2: no new signal while disconnected; on again after reconciliation."""

@@ -8,6 +8,7 @@ then Pub/Sub.
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import Any, ClassVar
 
 import structlog
@@ -95,7 +96,7 @@ class StrategyService(Service):
         return await self.engine.history(wish)
 
     async def _resync(self, engine: StrategyEngine) -> None:
-        for attempt in range(1000):
+        for attempt in count():
             try:
                 await engine.resync()
                 return
