@@ -21,6 +21,7 @@ from bokeh.models import (
     HoverTool,
     Label,
     LabelSet,
+    NoOverlap,
     NumeralTickFormatter,
     Range1d,
     Span,
@@ -227,6 +228,7 @@ class Chart:
         prices.xaxis.visible = False
         prices.min_border_bottom = volumes.min_border_top = 7
         volumes.xaxis[0].formatter = CustomJSTickFormatter(args={"source": self._candles}, code=TIME_LABELS)
+        volumes.xaxis[0].major_label_policy = NoOverlap(min_distance=12)
         volumes.yaxis[0].formatter = BasicTickFormatter(use_scientific=False)
         volumes.yaxis[0].ticker.desired_num_ticks = 3
         return prices, volumes

@@ -108,7 +108,7 @@ class Page:
         board, tongue = self._board, self._tongue
         lamp = tables.lamp_of(board, tongue)
         self.head.param.update(lamp=lamp, beat=self.head.beat + 1)
-        why = board.trouble or self._why
+        why = board.trouble or self._why or " · ".join(board.status.alarms if board.status else ())
         if self.head.why != why:
             self.head.why = why
         parts = ("heartbeat", "account", "status")

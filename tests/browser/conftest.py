@@ -25,18 +25,25 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Looked for before anything is started."""
+    if CHROMIUM is None:
+        pytest.fail("no Chromium on the PATH; the browser tests need it: apt-get install chromium", pytrace=False)
+    return CHROMIUM
+
+
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The house as it comes, MaRsiStrategy at work."""
     with House(tmp_path_factory.mktemp("browser"), port_offset=9100).running() as house:
         yield house
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM, "no Chromium: apt-get install chromium"
+def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         browser.close()
 

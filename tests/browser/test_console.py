@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import redis
 from bokeh.util.token import get_token_payload
 from house import until
 
@@ -114,6 +116,30 @@ def test_the_lamp_follows_the_exchange_and_web_and_comes_back_by_itself(desk) ->
     desk.page.locator(".lamp.live").wait_for(timeout=40_000)
     before = desk.page.evaluate(LAST_CANDLE)
     until(lambda: desk.page.evaluate(LAST_CANDLE) != before, 30, "the candles move again")
+
+
+def test_a_dead_letter_is_shown_until_it_is_gone(desk) -> None:
+    """The same alarm stands in `arbig status`."""
+    record = json.loads((desk.house.data / "run" / "redis.json").read_text())
+    desk.log_in()
+    with redis.Redis(port=record["port"], username="admin", password=record["users"]["admin"]) as line:
+        line.xadd("stream:order", {"data": b"garbage"})
+        desk.page.get_by_text("1 dead letter;").wait_for(timeout=15_000)
+        assert desk.house.status()["alarms"] == [
+            "1 dead letter; read: arbig redis --json XREVRANGE stream:dead + - COUNT 5"
+        ]
+        line.delete("stream:dead")
+        desk.page.get_by_text("1 dead letter;").wait_for(state="detached", timeout=15_000)
+
+
+def test_on_a_phone_every_figure_is_within_the_width(desk) -> None:
+    desk.page.set_viewport_size({"width": 390, "height": 844})
+    desk.log_in()
+    desk.page.get_by_text("Fees", exact=True).wait_for(timeout=15_000)
+    assert 390 == desk.page.evaluate("document.documentElement.scrollWidth")
+    for text in ("Trading day", "Equity", "Fees", "Log out"):
+        place = desk.page.get_by_text(text, exact=True).bounding_box()
+        assert place["x"] >= 0 and place["x"] + place["width"] <= 390, text
 
 
 def test_who_is_not_logged_in_is_sent_to_the_form_and_comes_back(desk) -> None:

@@ -102,6 +102,7 @@ class House(Answer, frozen=True, kw_only=True):
     trading_state: str | None = None
     orders_today: int | None = None
     trades_today: int | None = None
+    alarms: list[str] = []
 
 
 class Bars(Answer, frozen=True, kw_only=True):

@@ -75,7 +75,8 @@ def _dead_letters(settings: Settings) -> list[str]:
         return []
     if not count:
         return []
-    return [f"{count} dead letters; read them: arbig redis --json XREVRANGE stream:dead + - COUNT 5"]
+    letters = "1 dead letter" if count == 1 else f"{count} dead letters"
+    return [f"{letters}; read: arbig redis --json XREVRANGE stream:dead + - COUNT 5"]
 
 
 def services_of(settings: Settings) -> list[ServiceStatus]:
