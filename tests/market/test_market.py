@@ -487,10 +487,25 @@ def test_the_end_of_a_day_that_was_missed_is_filled_when_the_next_day_begins(
             kit.tick("15 21:01:10", 900.0, 6, trading_day=gateway.trading_day),
         )
         assert kit.shown(house.bars) == [
-            *(f"au2512 15 14:5{6 + n} v=10 n={n + 1}" for n in range(4)),
+            "au2512 15 14:56 v=0 n=1 partial",
+            *(f"au2512 15 14:5{6 + n} v=10 n={n + 1}" for n in range(1, 4)),
             "au2512 15 21:00 v=5 n=1",
         ]
         assert len(csv(house)) == 5
+
+    flow(story)
+
+
+def test_a_market_that_begins_in_the_middle_of_a_day_does_not_tell_the_day_so_far_as_news(
+    house: Any, gateway: Any, flow: Any, kit: Any
+) -> None:
+    gateway.bars = kit.history(kit.today, 9, opening=kit.at("14 21:00:00"))
+
+    async def story() -> None:
+        await house.play(
+            kit.at("14 21:03:00"), *(kit.tick(f"14 21:0{n}:10", 900.0, 10 * n, seq=10 * n) for n in (3, 4, 5))
+        )
+        assert kit.shown(house.bars) == ["au2512 14 21:03 v=0 n=1 partial", "au2512 14 21:04 v=10 n=2"]
 
     flow(story)
 
@@ -502,10 +517,8 @@ def test_where_the_counter_cannot_be_asked_the_bar_stays_partial(
 
     async def story() -> None:
         gateway.is_away = True
-        await house.play(
-            kit.at("14 21:03:00"), kit.tick("14 21:03:10", 900.0, 40, seq=9), kit.tick("14 21:04:10", 900.0, 50, seq=10)
-        )
-        assert kit.shown(house.bars) == ["au2512 14 21:03 v=0 n=1 partial"]
+        await house.play(kit.at("14 20:58:00"), *(kit.tick(f"14 21:0{n}:10", 900.0, 40, seq=9 * n) for n in (0, 3, 4)))
+        assert kit.shown(house.bars) == ["au2512 14 21:00 v=40 n=1 partial", "au2512 14 21:03 v=0 n=2 partial"]
         assert any("bars that were missed stay a gap" in record.getMessage() for record in caplog.records)
 
     flow(story)

@@ -85,21 +85,31 @@ class History:
             return bars
         try:
             stored = self._cache.day(symbol, day)
-            segments = self._hours.of(symbol, day).segments(day)
-            start = stored[-1].datetime if stored else segments[0].start
-            end = segments[-1].end if is_over else partial[-1].datetime
+            sessions = self._hours.of(symbol, day)
+            known = stored[-1:] or _begun(bars, sessions.continuous(day)[0].start)
+            fresh = [bar for bar in bars if not known or bar.datetime > known[0].datetime]
+            first = known if not stored else []
+            if not fresh:
+                return first
+            start = known[0].datetime if known else sessions.segments(day)[0].start
+            end = sessions.segments(day)[-1].end if is_over else partial[-1].datetime
             remembered = await self._asked(symbol, start, end, MENDING_SECONDS)
-            bars = [bar for bar in bars if not stored or bar.datetime > stored[-1].datetime]
         except (CallError, BarFileError, CalendarError, msgspec.ValidationError) as error:
             log.warning("%s: bars that were missed stay a gap: %s", symbol, error)
             return bars
-        return mended(bars, remembered, stored[-1] if stored else None, is_over) if bars else []
+        return first + mended(fresh, remembered, known[0] if known else None, is_over)
 
     def _write(self, symbol: str, day: date, bars: list[BarData]) -> int:
         if not self._store.write_day(symbol, day, bars):
             return 0
         self._cache.forget(symbol, day)
         return len(bars)
+
+
+def _begun(bars: Sequence[BarData], opening: datetime) -> list[BarData]:
+    """The bar with which listening began in the middle of a day. The day so far is not told as if it were news:
+    strategies would trade on it."""
+    return [bar for bar in bars[:1] if bar.partial and bar.datetime > opening]
 
 
 def mended(
