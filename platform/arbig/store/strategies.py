@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -30,7 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from arbig.bus.port import Entry
 from arbig.domain.messages import OrderRequest, decode, encode
 from arbig.domain.template import StopOrder, StopOrderStatus
 from arbig.store.database import Database, StoreError
@@ -121,6 +120,16 @@ class Lots:
 
     volume: int = 0
     price: float = 0.0
+
+
+class Kept(NamedTuple):
+    """A stream entry that waits for its strategy."""
+
+    row: int
+    strategy_name: str
+    stream: str
+    entry_id: str
+    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -253,9 +262,9 @@ class StrategyStore:
             payloads = connection.scalars(select(outbox.c.payload).order_by(outbox.c.id)).all()
         return [decode(OrderRequest, payload) for payload in payloads]
 
-    def receive(self, strategy_name: str, entry: Entry) -> int:
+    def receive(self, strategy_name: str, stream: str, entry_id: str, payload: bytes) -> int:
         """Keep an entry that its strategy has not answered yet; returns the row to `forget`."""
-        values = {"stream": entry.stream, "entry_id": entry.id, "payload": entry.payload}
+        values = {"stream": stream, "entry_id": entry_id, "payload": payload}
         with self._database.transaction() as connection:
             row = insert(received).values(strategy_name=strategy_name, **values).returning(received.c.id)
             return int(connection.execute(row).scalar_one())
@@ -264,11 +273,11 @@ class StrategyStore:
         with self._database.transaction() as connection:
             connection.execute(delete(received).where(received.c.id == row))
 
-    def kept(self) -> list[tuple[int, str, Entry]]:
-        """(row, strategy, entry) of what a former life received and did not finish, oldest first."""
+    def kept(self) -> list[Kept]:
+        """What a former life received and did not finish, oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(select(received).order_by(received.c.id)).all()
-        return [(row.id, row.strategy_name, Entry(row.stream, row.entry_id, row.payload)) for row in rows]
+        return [Kept(*row) for row in rows]
 
     def waiting_stop_orders(self, strategy_name: str) -> list[StopOrder]:
         wanted = (stop_orders.c.strategy_name == strategy_name) & (stop_orders.c.status == StopOrderStatus.WAITING)

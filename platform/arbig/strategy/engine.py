@@ -227,7 +227,8 @@ class StrategyEngine:
 
     async def finish(self) -> None:
         """First what a former life received and did not come to: as if it had just been delivered."""
-        for row, name, entry in self.house.store.kept():
+        for row, name, stream, entry_id, payload in self.house.store.kept():
+            entry = Entry(stream, entry_id, payload)
             live = self.strategies.get(name)
             if live is None:
                 await self.handlers[entry.stream](entry)

@@ -239,7 +239,7 @@ class LiveStrategy:
             enough.cancel()
 
     def _keep(self, item: Item, entry: Entry) -> None:
-        item.kept = self.house.store.receive(self.name, entry)
+        item.kept = self.house.store.receive(self.name, entry.stream, entry.id, entry.payload)
         self._kept += 1
 
     def hear_again(self, kind: str, message: TradeData | OrderData, entry: Entry, counted: bool, row: int) -> None:
