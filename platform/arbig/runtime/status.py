@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -59,13 +59,13 @@ def house_status(settings: Settings, services: Sequence[ServiceStatus] | None = 
         "connection": "UNKNOWN" if connected is None else "CONNECTED" if connected else "DISCONNECTED",
         **{name: trading.get(name) for name in COUNTED},
         **{name: gateway.get(name) for name in CLOCK},
-        "alarms": [*_alarms(trading), *(_dead_letters(settings) if trading else ())],
+        "alarms": [*_alarms(own.values()), *(_dead_letters(settings) if trading else ())],
     }
 
 
-def _alarms(trading: Mapping[str, Any]) -> list[str]:
-    """Streams whose readers are far behind, and why Trading is at fault."""
-    return [str(line) for line in (*trading.get("alarms", ()), trading.get("fault")) if line]
+def _alarms(owns: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What any service says: streams whose readers are far behind, a database that cannot be written."""
+    return [str(line) for own in owns for line in (*own.get("alarms", ()), own.get("fault")) if line]
 
 
 def _dead_letters(settings: Settings) -> list[str]:
