@@ -13,8 +13,8 @@ class MaRsiStrategy(CtaTemplate):
     fast_window = 10
     slow_window = 30
     rsi_window = 14
-    rsi_long = 40
-    rsi_short = 60
+    rsi_long = 40.0
+    rsi_short = 60.0
     volume = 1
     ticks_across = 5
 
