@@ -66,10 +66,12 @@ class House:
         return found
 
     def pid(self, service: str) -> int:
-        return next(int(row["pid"]) for row in self.status()["services"] if row["name"] == service)
+        """0 while it is not there."""
+        return next(int(row["pid"] or 0) for row in self.status()["services"] if row["name"] == service)
 
     def kill(self, service: str) -> None:
-        os.kill(self.pid(service), signal.SIGKILL)
+        pid = until(lambda: self.pid(service), 30, f"a running {service}")
+        os.kill(pid, signal.SIGKILL)
 
     def ask(self, service: str, method: str, path: str, body: Any = None) -> Any:
         ports = {"gateway": 8000, "trading": 8001, "strategy": 8002, "market": 8003, "web": 8080}
