@@ -5,6 +5,7 @@ trims with rights of its own.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -68,7 +69,13 @@ class PretendedMarket(Service):
 
 
 def started(settings: Settings, module: str, crash: str = "") -> ForkServerProcess:
-    house = {"ROOT": settings.root, "DATA": settings.data, "PORT_OFFSET": OFFSET, "CRASH": crash}
+    house = {
+        "ROOT": settings.root,
+        "CONFIG": settings.config,
+        "DATA": settings.data,
+        "PORT_OFFSET": OFFSET,
+        "CRASH": crash,
+    }
     return born(module, **{f"ARBIG_{name}": str(value) for name, value in house.items()})
 
 
@@ -131,7 +138,9 @@ async def ready(settings: Settings) -> None:
 def test_a_death_at_any_point_doubles_no_order_and_loses_none(tmp_path: Path, counter: Any) -> None:
     """Trading dies with every order it is given, each time a little further on its way, while the one before is
     filled. Each order reaches the counter once, and the books are the sum of the trades."""
-    settings = load_settings(root=ROOT, data=tmp_path / "d", port_offset=OFFSET)
+    config = shutil.copytree(ROOT / "config", tmp_path / "config")
+    (config / "risk.yaml").write_text("order_rate: null\nduplicate_order: null\n")  # lives follow within a second
+    settings = load_settings(root=ROOT, config=config, data=tmp_path / "d", port_offset=OFFSET)
 
     async def play() -> None:
         async with neighbourhood(settings, counter) as bus:
