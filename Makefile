@@ -4,7 +4,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 # Seen by vnpy-compatibility tests only, to compare values with the originals: without their dependencies (Qt, a compiler).
-PEERS := vnpy vnpy_ctastrategy
+PEERS := vnpy vnpy_ctastrategy vnpy_sqlite
 
 .PHONY: help setup up down status test check chaos docs bench
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from arbig.backtest.prices import Character
 from arbig.domain.counter import CancelOrder, InsertOrder
 from arbig.domain.messages import SHANGHAI, Direction, Exchange, Offset, OrderType, TickData
 from arbig.exchange.core import Event, Rules, SimulatedExchange
-from arbig.exchange.prices import Character
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import load_settings

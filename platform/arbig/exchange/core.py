@@ -17,6 +17,8 @@ import msgspec
 from msgspec.structs import replace
 
 from arbig.backtest.matching import Fill, Matcher, Resting, Side
+from arbig.backtest.minutes import minute_bars
+from arbig.backtest.prices import Character, Close, DayPath, Path, RecordedPath, Span, day_path, first_close
 from arbig.domain.counter import (
     AccountRow,
     CancelOrder,
@@ -45,8 +47,6 @@ from arbig.domain.messages import (
 )
 from arbig.domain.positions import Side as Held
 from arbig.domain.sessions import Phase, Sessions, TradingCalendar
-from arbig.exchange.bars import minute_bars
-from arbig.exchange.prices import Character, Close, DayPath, Path, RecordedPath, Span, day_path, first_close
 
 CLOSE_TIME = time(15, 0)
 SETTLE_TIME = time(15, 30)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from arbig.backtest.prices import Character
 from arbig.domain.counter import (
     CutLine,
     FrameError,
@@ -31,7 +32,6 @@ from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import MessageError, TickData, decode
 from arbig.exchange.core import Recorded, Rules, ScriptedReject
 from arbig.exchange.counter import Counter
-from arbig.exchange.prices import Character
 from arbig.exchange.store import ExchangeStore
 from arbig.runtime import logs
 from arbig.runtime.calendar import load_calendar

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import numpy as np
 
+from arbig.backtest.prices import DayPath, Path
 from arbig.domain.messages import BarData, Exchange, Interval
 from arbig.domain.sessions import Segment
-from arbig.exchange.prices import DayPath, Path
 
 MINUTE_MS = 60_000
 MINUTE = timedelta(minutes=1)
