@@ -10,8 +10,8 @@ import pytest
 from arbig.bus.topics import TOPICS
 from arbig.domain.messages import SHANGHAI, BarData, Exchange, Interval
 from arbig.domain.template import EngineType
+from arbig.runtime.loader import check_params, load_class
 from arbig.strategy.configuration import read_file
-from arbig.strategy.loader import check_params, load_class
 
 ROOT = Path(__file__).parents[2]
 GENERATED = runpy.run_path(str(Path(__file__).with_name("generated.py")))

@@ -29,6 +29,7 @@ from arbig.domain.messages import (
     encode,
 )
 from arbig.runtime.crash import crash_point
+from arbig.runtime.loader import Misconfigured, StrategyFault, find_class
 from arbig.store.strategies import Effects, Lots, Run
 from arbig.strategy.bars import Slicer
 from arbig.strategy.configuration import StrategyConfig, StrategyFile, read_file
@@ -44,9 +45,8 @@ from arbig.strategy.frames import (
 )
 from arbig.strategy.guard import Guard
 from arbig.strategy.house import House
-from arbig.strategy.loader import find_class
 from arbig.strategy.orders import lots_after
-from arbig.strategy.port import Died, Misconfigured, Runner, StrategyFault
+from arbig.strategy.port import Died, Runner
 from arbig.strategy.protection import Exit
 
 log = structlog.get_logger()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 
+from arbig.runtime.loader import Misconfigured
 from arbig.strategy.frames import Call, Done, Fetch, Load
-from arbig.strategy.port import Historian, Misconfigured, Raised
+from arbig.strategy.port import Historian, Raised
 from arbig.strategy.stage import Stage
 from arbig.strategy.worker import own_traceback
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from arbig.runtime.loader import StrategyFault
 from arbig.strategy.frames import Call, Done, Fetch, Load
 
 CALL_SECONDS = 0.8
@@ -12,19 +13,6 @@ INIT_SECONDS = 3.0  # for on_init as long as it computes; one that sleeps or wai
 LOAD_SECONDS = 15.0
 
 Historian = Callable[[Fetch], Awaitable[tuple[bytes, ...]]]
-
-
-class StrategyFault(Exception):
-    """A strategy that cannot go on: the reason in one line, with the traceback where there is one."""
-
-    def __init__(self, reason: str, traceback: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.traceback = traceback
-
-
-class Misconfigured(StrategyFault):
-    """Its file and its class do not fit."""
 
 
 class Raised(StrategyFault):

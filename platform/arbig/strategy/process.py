@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
+from arbig.runtime.loader import Misconfigured, StrategyFault
 from arbig.strategy.frames import (
     Call,
     Done,
@@ -30,9 +31,7 @@ from arbig.strategy.port import (
     Died,
     Historian,
     Hung,
-    Misconfigured,
     Raised,
-    StrategyFault,
 )
 
 LOOK_SECONDS = 0.1  # between two looks at a process that may only be starved

@@ -35,6 +35,7 @@ from arbig.domain.template import (
     split_wish,
     window_factory,
 )
+from arbig.runtime.loader import check_params, load_class
 from arbig.strategy.frames import (
     Action,
     Call,
@@ -50,7 +51,6 @@ from arbig.strategy.frames import (
     SyncData,
     WriteLog,
 )
-from arbig.strategy.loader import check_params, load_class
 from arbig.strategy.windows import session_windows
 
 M = TypeVar("M", bound=Message)

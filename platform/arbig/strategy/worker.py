@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator
 
 from arbig.runtime.child import die_with_parent
+from arbig.runtime.loader import Misconfigured
 from arbig.strategy.frames import (
     Call,
     Done,
@@ -31,7 +32,6 @@ from arbig.strategy.frames import (
     framed,
     unpack_down,
 )
-from arbig.strategy.port import Misconfigured
 from arbig.strategy.stage import Stage
 from arbig.strategy.talib_light import import_talib
 

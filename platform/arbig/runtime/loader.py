@@ -1,6 +1,6 @@
 """Loader: from the name of a strategy class to its file, and from the file to the class.
 
-The service only looks for names (nothing is run there); the class itself is made where the strategy runs.
+To look for names runs nothing; the class itself is made where the strategy runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from arbig.domain.template import BaseTemplate
-from arbig.strategy.port import Misconfigured
+
+
+class StrategyFault(Exception):
+    """A strategy that cannot go on: the reason in one line, with the traceback where there is one."""
+
+    def __init__(self, reason: str, traceback: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.traceback = traceback
+
+
+class Misconfigured(StrategyFault):
+    """Its file and its class do not fit."""
 
 
 @dataclass(frozen=True)
