@@ -12,6 +12,8 @@ _ROOMS = {
     ),
     "arbig.domain.arrays": "ArrayManager",
     "arbig.client.client": "ArbigClient",
+    "arbig.lab.desk": "Desk",
+    "arbig.backtest.plan": "Plan StrategyPlan",
 }
 _HOMES = {name: module for module, names in _ROOMS.items() for name in names.split()}
 

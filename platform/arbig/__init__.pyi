@@ -1,3 +1,5 @@
+from arbig.backtest.plan import Plan as Plan
+from arbig.backtest.plan import StrategyPlan as StrategyPlan
 from arbig.client.client import ArbigClient as ArbigClient
 from arbig.domain.arrays import ArrayManager as ArrayManager
 from arbig.domain.messages import BarData as BarData
@@ -23,5 +25,6 @@ from arbig.domain.template import StopOrder as StopOrder
 from arbig.domain.template import StopOrderStatus as StopOrderStatus
 from arbig.domain.template import StrategyTemplate as StrategyTemplate
 from arbig.domain.template import TargetPosTemplate as TargetPosTemplate
+from arbig.lab.desk import Desk as Desk
 
 __version__: str

@@ -1,0 +1,173 @@
+"""Desk: where a notebook begins. It knows the house's contracts, calendar and history; each method calls its module.
+
+desk = Desk()
+result = desk.backtest("MaRsiStrategy", "au2512", "2025-09-01", "2025-10-31", {"fast_window": 12})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from arbig.backtest.plan import Plan, StrategyPlan
+from arbig.domain.instruments import InstrumentBook
+from arbig.domain.sessions import TradingCalendar
+from arbig.domain.template import BaseTemplate
+from arbig.runtime.calendar import load_calendar
+from arbig.runtime.instruments import load_instruments
+from arbig.runtime.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from arbig.lab.history import History
+    from arbig.lab.lookahead import Report
+    from arbig.lab.parity import Parity
+    from arbig.lab.results import BacktestResult
+    from arbig.lab.sweeps import Sweep
+    from arbig.lab.tearsheet import Comparison
+
+Strategy: TypeAlias = type[BaseTemplate] | str | Sequence[StrategyPlan]
+Symbols: TypeAlias = str | Sequence[str] | None
+Day: TypeAlias = str | date
+
+
+class Desk:
+    """The research desk of one house.
+
+    `root`: the folder that holds `config/` and `strategies/` (default: found from the current folder upwards); `data`:
+    the house's data folder; `history`: the folder of the bars (default: `data/bars`, which Market fills).
+    Raises SettingsError, one line, when there is no such house.
+    """
+
+    def __init__(
+        self, root: Path | str | None = None, data: Path | str | None = None, history: Path | str | None = None
+    ) -> None:
+        self.settings: Settings = load_settings(root=root, data=data)
+        self._history_folder = Path(history) if history is not None else self.settings.data / "bars"
+
+    def __repr__(self) -> str:
+        return f"Desk(root={str(self.settings.root)!r}, history={str(self._history_folder)!r})"
+
+    @cached_property
+    def calendar(self) -> TradingCalendar:
+        return load_calendar(self.settings)
+
+    @cached_property
+    def book(self) -> InstrumentBook:
+        return load_instruments(self.settings)
+
+    @cached_property
+    def history(self) -> History:
+        """Bars and ticks on disk: read, import, check, generate."""
+        from arbig.lab.history import History
+
+        return History(self._history_folder, self.book, self.calendar)
+
+    def plan(
+        self,
+        strategy: Strategy,
+        symbol: Symbols = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        params: Mapping[str, Any] | None = None,
+        capital: float = 1_000_000.0,
+        *,
+        matching: Literal["realistic", "vnpy"] = "realistic",
+        mode: Literal["bar", "tick"] = "bar",
+        slippage_ticks: int = 1,
+        rate: float = 0.0,
+        slippage: float = 0.0,
+    ) -> Plan:
+        """What `backtest` runs, with its history read and checked.
+
+        `strategy`: a class, the name of a class in `strategies/`, or a list of `StrategyPlan` (each with its own
+        contracts, parameters and capital; `symbol`, `params` and `capital` are then left out). `symbol`: `au2512` or
+        `au2512.SHFE`, several for a strategy with legs. `start`, `end`: trading days, both included, as dates or
+        `"2025-10-15"`; the first and last day of the history when left out. `capital` in yuan. `slippage_ticks`:
+        price ticks against us on fills that take liquidity. `rate` (of turnover) and `slippage` (yuan of price a unit)
+        belong to matching `vnpy`, which uses none of the contract's own fees.
+        Raises PlanError, UnknownSymbol, HistoryError: one line each.
+        """
+        from arbig.lab import backtests
+
+        return backtests.plan(
+            self,
+            strategy,
+            symbol,
+            start,
+            end,
+            params,
+            capital,
+            matching=matching,
+            mode=mode,
+            slippage_ticks=slippage_ticks,
+            rate=rate,
+            slippage=slippage,
+        )
+
+    def backtest(
+        self,
+        strategy: Strategy | Plan,
+        symbol: Symbols = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        params: Mapping[str, Any] | None = None,
+        capital: float = 1_000_000.0,
+        *,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> BacktestResult:
+        """Run a strategy on history; arguments as for `plan` (or a `Plan` alone).
+
+        `progress`: a bar while it runs; by default in a terminal or a notebook only. Ctrl-C keeps what was done.
+        """
+        from arbig.lab import backtests
+
+        return backtests.backtest(self, strategy, symbol, start, end, params, capital, progress=progress, **options)
+
+    def sweep(
+        self,
+        strategy: Strategy,
+        symbol: Symbols,
+        start: Day | None,
+        end: Day | None,
+        space: Mapping[str, Any],
+        params: Mapping[str, Any] | None = None,
+        capital: float = 1_000_000.0,
+        **options: Any,
+    ) -> Sweep:
+        """Many parameter sets of one strategy. `space`: parameter -> the values to try; the rest as for `plan`, and as
+        `arbig.lab.sweeps.sweep` says."""
+        from arbig.lab import sweeps
+
+        return sweeps.sweep(self, strategy, symbol, start, end, space, params, capital, **options)
+
+    def check_lookahead(
+        self,
+        strategy: Strategy,
+        symbol: Symbols = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        params: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Report:
+        """Whether a strategy's orders depend on what it could not know yet. Arguments as for `plan`, and as
+        `arbig.lab.lookahead.check_lookahead` says."""
+        from arbig.lab import lookahead
+
+        return lookahead.check_lookahead(self, strategy, symbol, start, end, params, **options)
+
+    def compare(self, results: Sequence[BacktestResult] | Mapping[str, BacktestResult]) -> Comparison:
+        """Several results side by side: a picture of their equity and a table of their statistics."""
+        from arbig.lab import tearsheet
+
+        return tearsheet.compare(results)
+
+    def parity(self, day: Day | None = None, **options: Any) -> Parity:
+        """What a live session did against what the backtest makes of its data; the newest recorded trading day when
+        `day` is left out."""
+        from arbig.lab import parity
+
+        return parity.parity(self, day, **options)
