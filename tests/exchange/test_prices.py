@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from arbig.backtest.prices import DayPath, day_path, first_close
+from arbig.backtest.prices import DayPath, day_path, first_close, spans_of
 from arbig.domain.bars import BarGenerator
 from arbig.domain.messages import Direction, Offset, OrderType, TickData, encode
 from arbig.domain.sessions import Sessions
-from arbig.exchange.core import Rules, spans_of
+from arbig.exchange.core import Rules
 
 DAY = date(2025, 10, 15)
 

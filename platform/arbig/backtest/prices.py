@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import Exchange, TickData
+from arbig.domain.sessions import Sessions
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -237,6 +238,12 @@ class RecordedPath:
             traded=np.diff(np.array([0, *(tick.volume for tick in ticks)], dtype=np.int64)).astype(np.int64),
             open_interest=np.array([tick.open_interest for tick in ticks], dtype=np.int64),
         )
+
+
+def spans_of(sessions: Sessions, day: date) -> tuple[Span, ...]:
+    """The day's continuous segments as the price process wants them."""
+    auctions = {segment.end for segment in sessions.segments(day) if segment.kind == "auction"}
+    return tuple(Span(segment.start, segment.end, segment.start in auctions) for segment in sessions.continuous(day))
 
 
 def first_close(seed: int, instrument: Instrument, character: Character) -> Close:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from arbig.backtest.matching import Fill, Matcher, Resting, Side
 from arbig.backtest.minutes import minute_bars
-from arbig.backtest.prices import Character, Close, DayPath, Path, RecordedPath, Span, day_path, first_close
+from arbig.backtest.prices import Character, Close, DayPath, Path, RecordedPath, day_path, first_close, spans_of
 from arbig.domain.counter import (
     AccountRow,
     CancelOrder,
@@ -676,12 +676,6 @@ class _Asked:
     def __init__(self, wish: InsertOrder) -> None:
         self.symbol, self.direction, self.offset = wish.symbol, wish.direction, wish.offset
         self.price, self.working = wish.price, wish.volume
-
-
-def spans_of(sessions: Sessions, day: date) -> tuple[Span, ...]:
-    """The day's continuous segments as the price process wants them."""
-    auctions = {segment.end for segment in sessions.segments(day) if segment.kind == "auction"}
-    return tuple(Span(segment.start, segment.end, segment.start in auctions) for segment in sessions.continuous(day))
 
 
 def _resting(order: Order) -> Resting:

@@ -63,7 +63,7 @@ class Desk:
         """Bars and ticks on disk: read, import, check, generate."""
         from arbig.lab.history import History
 
-        return History(self._history_folder, self.book, self.calendar)
+        return History(self._history_folder, self.book, self.calendar, self.settings)
 
     def plan(
         self,
