@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.instruments import InstrumentBook
@@ -26,15 +26,38 @@ class PlanError(ValueError):
     """A plan that cannot be run: what was found, where, what was expected, the mend. One line."""
 
 
+Prepare: TypeAlias = Callable[[Mapping[str, BarSeries | TickSeries], Mapping[str, Any]], Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class StrategyPlan:
-    """One strategy instance. `vt_symbols`: its contract, or its legs (StrategyTemplate). `capital` in yuan."""
+    """One strategy instance. `vt_symbols`: its contract, or its legs (StrategyTemplate). `capital` in yuan. `prepare`
+    makes further params out of its series, by vt_symbol, and its params, once before the run: signals of all rows at
+    once. The look-ahead check runs it again on cut data, so it is the one way to look at a whole history honestly."""
 
     kind: type[BaseTemplate]
     name: str
     vt_symbols: tuple[str, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     capital: float = 1_000_000.0
+    prepare: Prepare | None = None
+
+    def prepared(self, series: Mapping[str, BarSeries | TickSeries]) -> StrategyPlan:
+        """With what `prepare` makes of the series among the params. Raises PlanError when it fails, or makes a param
+        that the strategy does not have."""
+        if self.prepare is None:
+            return self
+        try:
+            made = self.prepare({name: series[name] for name in self.vt_symbols}, self.params)
+        except Exception as error:
+            raise PlanError(f"{self.name}: prepare failed: {type(error).__name__}: {error}") from error
+        for name in made:
+            if name not in self.kind.parameters:
+                raise PlanError(
+                    f"{self.name}: prepare made {name!r}, {self.kind.__name__} has no such parameter; "
+                    f"write {name} = None and add it to `parameters`"
+                )
+        return replace(self, params={**self.params, **made}, prepare=None)
 
 
 @dataclass(frozen=True)
@@ -62,3 +85,9 @@ class Plan:
     matching: Matching = Matching.REALISTIC
     costs: Costs = Costs()
     warmup: Mapping[str, BarSeries] = field(default_factory=dict)
+
+    def prepared(self) -> Plan:
+        """With every strategy's `prepare` done; itself where there is none. Each engine begins with this."""
+        if all(one.prepare is None for one in self.strategies):
+            return self
+        return replace(self, strategies=tuple(one.prepared(self.series) for one in self.strategies))
