@@ -1,0 +1,1 @@
+"""Compat: strategies written for vnpy, unchanged: their imports are turned into ours."""

@@ -19,6 +19,7 @@ from msgspec.structs import asdict, force_setattr
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SCHEMA = 1
+GATEWAY = "ARBIG"
 
 
 class Direction(StrEnum):
@@ -112,6 +113,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             value = getattr(self, name, None)
             if value is not None and value.tzinfo is None:
                 force_setattr(self, name, value.replace(tzinfo=SHANGHAI))
+
+
+    @property
+    def gateway_name(self) -> str:
+        """The name of the counter's door, for strategies that hand it on as vnpy's do."""
+        return GATEWAY
 
 
 _TIMES = ("datetime", "timestamp", "expires_at")
@@ -267,6 +274,14 @@ class OrderData(Message, frozen=True, kw_only=True, omit_defaults=True):
         """The name under which the strategy knows the order: what `buy()` returned."""
         return self.parent_id or self.request_id or self.order_id
 
+    @property
+    def orderid(self) -> str:
+        return self.order_id
+
+    @property
+    def type(self) -> OrderType:
+        return self.order_type
+
     def is_active(self) -> bool:
         return self.status.is_active
 
@@ -300,6 +315,18 @@ class TradeData(Message, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def vt_orderid(self) -> str:
         return self.parent_id or self.request_id or self.order_id
+
+    @property
+    def orderid(self) -> str:
+        return self.order_id
+
+    @property
+    def tradeid(self) -> str:
+        return self.trade_id
+
+    @property
+    def vt_tradeid(self) -> str:
+        return f"{self.gateway_name}.{self.trade_id}"
 
     @property
     def key(self) -> str:

@@ -12,7 +12,10 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.abc import Loader
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from arbig.domain.template import BaseTemplate
@@ -70,24 +73,72 @@ def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:
     return f"; expected one of: {', '.join(known)}" if known else ""
 
 
-def load_class(path: Path, class_name: str) -> type[BaseTemplate]:
-    """Run the file and take the class out of it. Files beside it can be imported."""
-    folder = str(path.parent)
+class StrategyLoader(SourceFileLoader):
+    """Runs a strategy file, or one beside it. One that was written for vnpy finds our names where it imports vnpy's.
+    No bytecode is kept: the file may also be imported by vnpy itself."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        source: Any = self.get_data(self.path)
+        if b"vnpy" in source:
+            from arbig.compat.rewriting import rewritten
+
+            source = rewritten(source, self.path)
+        code: CodeType = compile(source, self.path, "exec", dont_inherit=True)
+        return code
+
+
+_folders: set[str] = set()
+
+
+def _beside_strategies(folder: str) -> FileFinder:
+    """How Python finds what strategy files import from their own folder. ImportError for every other folder."""
+    if folder not in _folders:
+        raise ImportError(folder)
+    kinds: list[tuple[type[Loader], list[str]]] = [
+        (ExtensionFileLoader, EXTENSION_SUFFIXES),
+        (StrategyLoader, SOURCE_SUFFIXES),
+    ]
+    return FileFinder(folder, *kinds)
+
+
+def _open_folder(folder: str) -> None:
+    """Files in the folder can be imported by the strategies there."""
+    if _beside_strategies not in sys.path_hooks:
+        sys.path_hooks.insert(0, _beside_strategies)
+    if folder not in _folders:
+        _folders.add(folder)
+        sys.path_importer_cache.pop(folder, None)
     if folder not in sys.path:
         sys.path.insert(0, folder)
+
+
+def load_class(path: Path, class_name: str) -> type[BaseTemplate]:
+    """Run the file and take the class out of it. Files beside it can be imported. Raises Misconfigured."""
+    _open_folder(str(path.parent))
     name = f"strategies.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise Misconfigured(f"{path} is not a Python file")
+    spec = importlib.util.spec_from_file_location(name, path, loader=StrategyLoader(name, str(path)))
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, ValueError) as error:
+        if not _is_about_vnpy(error):
+            raise
+        raise Misconfigured(str(error)) from error
     found = getattr(module, class_name)
     if not (isinstance(found, type) and issubclass(found, BaseTemplate)):
         raise Misconfigured(
             f"{class_name} in {path.name} is no strategy: derive it from CtaTemplate or StrategyTemplate"
         )
     return found
+
+
+def _is_about_vnpy(error: Exception) -> bool:
+    rewriting = sys.modules.get("arbig.compat.rewriting")
+    if rewriting is None:
+        return False
+    return isinstance(error, rewriting.NotWithUs) or rewriting.is_vnpy(getattr(error, "name", None))
 
 
 KINDS: dict[type, tuple[tuple[type, ...], str]] = {
