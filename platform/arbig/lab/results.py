@@ -142,9 +142,9 @@ class BacktestResult:
     @cached_property
     def statistics(self) -> Mapping[str, float]:
         """Sharpe, Sortino, Calmar, drawdown, turnover, win rate, ... (`arbig.backtest.performance`)."""
-        from arbig.backtest.performance import statistics
+        from arbig.backtest.performance import statistics_of
 
-        return statistics(self.result.days, self.result.trades, self.capital)
+        return statistics_of(self.result)
 
     @cached_property
     def monthly(self) -> pd.DataFrame:

@@ -1,0 +1,509 @@
+"""Performance: what a run was worth, counted from its trading days, its fills and the prices it met.
+
+A figure that cannot be known is NaN and `Statistics.notes` says why. Money is yuan, shares are fractions of one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from datetime import datetime as Time
+from itertools import groupby
+from math import inf, isfinite, isnan, nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arbig.backtest.plan import Matching, Plan
+from arbig.backtest.result import Day, Result
+from arbig.backtest.series import BarSeries, Floats, Series, TickSeries, Times
+from arbig.domain.instruments import Instrument
+from arbig.domain.ledger import trade_commission
+from arbig.domain.messages import Direction, TradeData
+from arbig.domain.positions import Holding
+
+TRADING_DAYS = 240
+FEW_DAYS = 60
+
+
+# ---- round trips --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one fill cost, in yuan."""
+
+    commission: float = 0.0
+    slippage: float = 0.0
+
+    def share(self, part: float) -> Cost:
+        return Cost(self.commission * part, self.slippage * part)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.commission + other.commission, self.slippage + other.slippage)
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """Lots that one order opened and one order closed; prices are averages over its fills. Still open when `exit_time`
+    is None, then valued at `exit_price`, the last price.
+
+    `pnl` is what the prices made, before costs. `worst` and `best` are the deepest loss and the highest profit it
+    showed while held (MAE, MFE), by the bars' lows and highs; None without prices. `bars` counts the rows held.
+    """
+
+    strategy_name: str
+    vt_symbol: str
+    direction: Direction
+    volume: int
+    entry_time: Time
+    entry_price: float
+    exit_time: Time | None
+    exit_price: float
+    pnl: float
+    cost: Cost = Cost()
+    worst: float | None = None
+    best: float | None = None
+    bars: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.exit_time is None
+
+    @property
+    def net_pnl(self) -> float:
+        return self.pnl - self.cost.commission - self.cost.slippage
+
+    @property
+    def held(self) -> timedelta | None:
+        """Wall time from the first entry fill to the last exit fill, closed hours included."""
+        return None if self.exit_time is None else self.exit_time - self.entry_time
+
+
+@dataclass(frozen=True)
+class _Lot:
+    fill: TradeData
+    cost: Cost
+    volume: int
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Lots of one opening fill that one closing fill took (`close` None: still open)."""
+
+    entry: TradeData
+    close: TradeData | None
+    volume: int
+    cost: Cost
+
+
+def round_trips(
+    trades: Iterable[TradeData],
+    sizes: Mapping[str, float],
+    costs: Iterable[Cost] | None = None,
+    prices: Mapping[str, float] | None = None,
+) -> tuple[RoundTrip, ...]:
+    """First in, first out, per strategy and contract, on the net position: a fill against it closes the oldest lots,
+    the rest of a larger one opens the other side. Offsets do not matter here: a locked position is flat.
+
+    `sizes`: units a lot by vt_symbol. `costs`: one per trade, shared among its lots. `prices`: the last price by
+    vt_symbol for what is still open (its entry price without one). Closed trips come in the order of their exits, then
+    the open ones. The sum of `pnl` is what the account made from prices, that of `cost` what it paid.
+    """
+    each = zip(trades, costs, strict=True) if costs is not None else ((trade, Cost()) for trade in trades)
+    pieces = sorted(_pieces(each), key=lambda piece: piece.close is None)
+    by_orders: dict[tuple[str, str, str, str | None], list[_Piece]] = {}
+    for piece in pieces:
+        entry, close = piece.entry, piece.close
+        key = (entry.strategy_name, entry.vt_symbol, entry.vt_orderid, close.vt_orderid if close else None)
+        by_orders.setdefault(key, []).append(piece)
+    return tuple(_joined(found, sizes, prices or {}) for found in by_orders.values())
+
+
+def _pieces(trades: Iterable[tuple[TradeData, Cost]]) -> Iterator[_Piece]:
+    books: dict[tuple[str, str], deque[_Lot]] = {}
+    for trade, cost in trades:
+        lots = books.setdefault((trade.strategy_name, trade.vt_symbol), deque())
+        left = trade.volume
+        while left and lots and lots[0].fill.direction is not trade.direction:
+            lot = lots.popleft()
+            taken = min(left, lot.volume)
+            left -= taken
+            if taken < lot.volume:
+                lots.appendleft(replace(lot, volume=lot.volume - taken))
+            paid = lot.cost.share(taken / lot.fill.volume) + cost.share(taken / trade.volume)
+            yield _Piece(lot.fill, trade, taken, paid)
+        if left:
+            lots.append(_Lot(trade, cost, left))
+    for lots in books.values():
+        for lot in lots:
+            yield _Piece(lot.fill, None, lot.volume, lot.cost.share(lot.volume / lot.fill.volume))
+
+
+def _joined(pieces: Sequence[_Piece], sizes: Mapping[str, float], prices: Mapping[str, float]) -> RoundTrip:
+    first, last = pieces[0], pieces[-1]
+    symbol, volume = first.entry.vt_symbol, sum(piece.volume for piece in pieces)
+    entry = sum(piece.entry.price * piece.volume for piece in pieces) / volume
+    ends = (prices.get(symbol, entry) if piece.close is None else piece.close.price for piece in pieces)
+    leave = sum(price * piece.volume for price, piece in zip(ends, pieces, strict=True)) / volume
+    return RoundTrip(
+        strategy_name=first.entry.strategy_name,
+        vt_symbol=symbol,
+        direction=first.entry.direction,
+        volume=volume,
+        entry_time=first.entry.datetime,
+        entry_price=entry,
+        exit_time=last.close.datetime if last.close else None,
+        exit_price=leave,
+        pnl=first.entry.direction.sign * (leave - entry) * volume * sizes[symbol],
+        cost=sum((piece.cost for piece in pieces), Cost()),
+    )
+
+
+def round_trips_of(result: Result) -> tuple[RoundTrip, ...]:
+    """Every round trip of a run with its costs, its worst and best moment and the bars it was held."""
+    plan = result.plan
+    series = {name: one.days(plan.start, plan.end) for name, one in plan.series.items()}
+    prices = {name: float(_closes(one)[-1]) for name, one in series.items() if len(one)}
+    sizes = {name: plan.book.get(name, plan.start).size for name in series}
+    trips = round_trips(result.trades, sizes, costs_of(plan, result.trades), prices)
+    return tuple(_with_path(trip, series[trip.vt_symbol], sizes[trip.vt_symbol]) for trip in trips)
+
+
+def _with_path(trip: RoundTrip, series: Series, size: float) -> RoundTrip:
+    """From the bar of the entry up to the bar of the exit, whose price counts instead of its range."""
+    start = row_at(series.datetime, trip.entry_time)
+    stop = len(series) if trip.exit_time is None else max(row_at(series.datetime, trip.exit_time), start)
+    ends = np.array([trip.entry_price, trip.exit_price])
+    low = min(ends.min(), _lows(series)[start:stop].min(initial=inf))
+    high = max(ends.max(), _highs(series)[start:stop].max(initial=-inf))
+    bad, good = (low, high) if trip.direction is Direction.LONG else (high, low)
+    money = trip.direction.sign * trip.volume * size
+    return replace(
+        trip,
+        worst=float(money * (bad - trip.entry_price)),
+        best=float(money * (good - trip.entry_price)),
+        bars=stop - start,
+    )
+
+
+def row_at(times: Times, moment: Time) -> int:
+    """The row a moment falls into: the last one that begins at or before it (the first for an earlier moment)."""
+    return max(int(np.searchsorted(times, np.datetime64(moment.replace(tzinfo=None)), side="right")) - 1, 0)
+
+
+def _closes(series: Series) -> Floats:
+    return series.last_price if isinstance(series, TickSeries) else _bars(series).close
+
+
+def _highs(series: Series) -> Floats:
+    return series.last_price if isinstance(series, TickSeries) else _bars(series).high
+
+
+def _lows(series: Series) -> Floats:
+    return series.last_price if isinstance(series, TickSeries) else _bars(series).low
+
+
+def _bars(series: Series) -> BarSeries:
+    assert isinstance(series, BarSeries)
+    return series
+
+
+# ---- costs --------------------------------------------------------------------------------------------------------
+
+
+def costs_of(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
+    """What each fill cost: in matching `vnpy` by the plan's rate and slippage, otherwise the contract's own fees, a
+    close by the age of the lots it took. Slippage in ticks is in the fill's price already."""
+    counted = _vnpy_costs if plan.matching is Matching.VNPY else _counter_costs
+    return counted(plan, trades)
+
+
+def _vnpy_costs(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
+    for trade in trades:
+        lots = trade.volume * _instrument(plan, trade).size
+        yield Cost(lots * trade.price * plan.costs.rate, lots * plan.costs.slippage)
+
+
+def _counter_costs(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
+    held: dict[tuple[str, str], tuple[date, Holding]] = {}
+    for trade in trades:
+        instrument, day = _instrument(plan, trade), _day(trade)
+        key = (trade.strategy_name, trade.vt_symbol)
+        last, holding = held.get(key) or (day, _nothing(instrument))
+        if last != day:
+            holding = holding.rolled(trade.price)
+        yield Cost(trade_commission(trade, holding.closed_by(trade), instrument))
+        held[key] = (day, holding.after(trade))
+
+
+def _nothing(instrument: Instrument) -> Holding:
+    return Holding(symbol=instrument.symbol, position_date_type=instrument.position_date_type)
+
+
+def _instrument(plan: Plan, trade: TradeData) -> Instrument:
+    return plan.book.get(trade.symbol, _day(trade))
+
+
+def _day(trade: TradeData) -> date:
+    return trade.trading_day or trade.datetime.date()
+
+
+# ---- time in the market -------------------------------------------------------------------------------------------
+
+
+def exposure_of(result: Result, trips: Iterable[RoundTrip]) -> float:
+    """The share of the run's minutes (of the contracts' bars) in which any lot was held; NaN without a bar."""
+    plan = result.plan
+    times = [one.days(plan.start, plan.end).datetime.astype("datetime64[m]") for one in plan.series.values()]
+    minutes = np.unique(np.concatenate(times)) if times else np.empty(0, "datetime64[m]")
+    if not len(minutes):
+        return nan
+    change = np.zeros(len(minutes) + 1, np.int64)
+    for trip in trips:
+        start = row_at(minutes, trip.entry_time)
+        stop = len(minutes) if trip.exit_time is None else max(row_at(minutes, trip.exit_time), start + 1)
+        change[start] += 1
+        change[stop] -= 1
+    return float((np.cumsum(change[:-1]) > 0).mean())
+
+
+# ---- statistics ---------------------------------------------------------------------------------------------------
+
+
+class Statistics(dict[str, float]):
+    """Figures by name. `notes`: for a figure that is NaN, or that has to be read with care, the reason."""
+
+    def __init__(self, figures: Mapping[str, float], notes: Mapping[str, str]) -> None:
+        super().__init__(figures)
+        self.notes = dict(notes)
+
+
+@dataclass(frozen=True, eq=False)
+class Equity:
+    """An account by trading day, all strategies together; the arrays have a value a day, in yuan. `balance` is the
+    capital and every net_pnl since."""
+
+    days: tuple[date, ...]
+    capital: float
+    net_pnl: Floats
+    commission: Floats
+    slippage: Floats
+    turnover: Floats
+    trade_count: Floats
+
+    @property
+    def balance(self) -> Floats:
+        return self.capital + np.cumsum(self.net_pnl)
+
+    @property
+    def returns(self) -> Floats:
+        """Of each day on the balance before it; days after a balance of nothing have none."""
+        before = np.concatenate(([self.capital], self.balance[:-1]))
+        known: Floats = np.divide(self.net_pnl, before, out=np.zeros(len(before)), where=before > 0)
+        return known
+
+    @property
+    def high(self) -> Floats:
+        """The highest balance so far, the capital included."""
+        return np.maximum.accumulate(np.maximum(self.balance, self.capital))
+
+    @property
+    def drawdown(self) -> Floats:
+        """Yuan below the highest balance so far, zero or negative."""
+        return self.balance - self.high
+
+    @property
+    def drawdown_share(self) -> Floats:
+        share: Floats = self.drawdown / self.high
+        return share
+
+    @property
+    def blown_up(self) -> date | None:
+        """The first day that ended with nothing left."""
+        gone = np.flatnonzero(self.balance <= 0)
+        return self.days[gone[0]] if len(gone) else None
+
+
+def equity(days: Iterable[Day], capital: float) -> Equity:
+    """The rows of all strategies added up by trading day."""
+    ordered = sorted(days, key=lambda day: day.trading_day)
+    groups = [(day, tuple(rows)) for day, rows in groupby(ordered, key=lambda row: row.trading_day)]
+
+    def total(name: str) -> Floats:
+        return np.array([sum(getattr(row, name) for row in rows) for _, rows in groups], np.float64)
+
+    return Equity(
+        days=tuple(day for day, _ in groups),
+        capital=capital,
+        net_pnl=total("net_pnl"),
+        commission=total("commission"),
+        slippage=total("slippage"),
+        turnover=total("turnover"),
+        trade_count=total("trade_count"),
+    )
+
+
+def statistics_of(result: Result, annual_days: int = TRADING_DAYS, risk_free: float = 0.0) -> Statistics:
+    """Every figure of a run, all its strategies together."""
+    trips = round_trips_of(result)
+    capital = sum(one.capital for one in result.plan.strategies)
+    return statistics(result.days, trips, capital, annual_days, risk_free, exposure=exposure_of(result, trips))
+
+
+def statistics(
+    days: Iterable[Day],
+    trips: Iterable[RoundTrip],
+    capital: float,
+    annual_days: int = TRADING_DAYS,
+    risk_free: float = 0.0,
+    *,
+    exposure: float = nan,
+) -> Statistics:
+    """Figures of an account. Ratios are empyrical's over simple daily returns: Sharpe (sample deviation), Sortino
+    (downside deviation over all days), Calmar (compound annual return over the largest drawdown).
+
+    `capital` in yuan; `risk_free` a year, as a fraction; `exposure` as `exposure_of` finds it.
+    vnpy's calculate_statistics takes log returns and a simple annual return (total return / days * 240) instead; the
+    figures about money and drawdown are the same.
+    """
+    account = equity(days, capital)
+    closed = [trip for trip in trips if not trip.is_open]
+    figures: dict[str, float] = {}
+    notes: dict[str, str] = {}
+    for found, said in (_money(account), _risk(account, annual_days, risk_free), _trips(closed)):
+        figures |= found
+        notes |= said
+    figures["exposure"] = exposure
+    if isnan(exposure):
+        notes["exposure"] = "no prices to count the time with"
+    return Statistics(figures, notes)
+
+
+Found = tuple[dict[str, float], dict[str, str]]
+
+
+def _money(account: Equity) -> Found:
+    count, balance = len(account.days), account.balance
+    end = float(balance[-1]) if count else account.capital
+    turnover = float(account.turnover.sum())
+    figures = {
+        "capital": account.capital,
+        "end_balance": end,
+        "total_net_pnl": end - account.capital,
+        "total_return": end / account.capital - 1 if account.capital > 0 else nan,
+        "total_days": float(count),
+        "profit_days": float((account.net_pnl > 0).sum()),
+        "loss_days": float((account.net_pnl < 0).sum()),
+        "daily_net_pnl": _mean(account.net_pnl),
+        "total_commission": float(account.commission.sum()),
+        "total_slippage": float(account.slippage.sum()),
+        "total_turnover": turnover,
+        "daily_turnover": _mean(account.turnover),
+        "total_trade_count": float(account.trade_count.sum()),
+        "daily_trade_count": _mean(account.trade_count),
+        "max_drawdown": float(account.drawdown.min(initial=0.0)),
+        "max_drawdown_share": float(account.drawdown_share.min(initial=0.0)) if account.capital > 0 else nan,
+        "max_drawdown_days": float(_longest(account.drawdown < 0)),
+    }
+    why = "no trading day" if not count else "no capital"
+    return figures, {name: why for name, value in figures.items() if isnan(value)}
+
+
+def _longest(flags: NDArray[np.bool_]) -> int:
+    """The length of the longest run of True."""
+    return max((sum(1 for _ in run) for flag, run in groupby(flags.tolist()) if flag), default=0)
+
+
+RISK = ("annual_return", "annual_volatility", "sharpe", "sortino", "calmar")
+
+
+def _risk(account: Equity, annual_days: int, risk_free: float) -> Found:
+    count = len(account.days)
+    why = _unknowable(account)
+    if why:
+        return dict.fromkeys(RISK, nan), dict.fromkeys(RISK, why)
+    figures = _ratios(account, annual_days, risk_free)
+    notes = {name: _WITHOUT.get(name, _BEYOND) for name, value in figures.items() if isnan(value)}
+    if count < FEW_DAYS:
+        short = f"a year's figure from {count} trading days only"
+        notes |= {name: short for name in RISK if not isnan(figures[name])}
+    return figures, notes
+
+
+def _ratios(account: Equity, annual_days: int, risk_free: float) -> dict[str, float]:
+    """NaN where there is nothing to divide by, or the year's figure is beyond a number."""
+    import empyrical  # pandas comes with it: not before it is needed
+
+    returns = account.returns
+    excess = returns - risk_free / annual_days
+    asked = {
+        "annual_return": (True, empyrical.annual_return, returns),
+        "annual_volatility": (True, empyrical.annual_volatility, returns),
+        "sharpe": (excess.std() > _NOISE, empyrical.sharpe_ratio, excess),
+        "sortino": (excess.min() < -_NOISE, empyrical.sortino_ratio, excess),
+        "calmar": (account.drawdown_share.min() < -_NOISE, empyrical.calmar_ratio, returns),
+    }
+    with np.errstate(all="ignore"):
+        figures = {name: float(ask(of, annualization=annual_days)) for name, (can, ask, of) in asked.items() if can}
+    return {name: value if isfinite(value := figures.get(name, nan)) else nan for name in RISK}
+
+
+_WITHOUT = {
+    "sharpe": "every day returned the same: no volatility to divide by",
+    "sortino": "no day below the risk-free rate: no downside to divide by",
+    "calmar": "no drawdown to divide by",
+}
+_BEYOND = "too large to be written as a year's figure"
+_NOISE = 1e-12
+
+
+def _unknowable(account: Equity) -> str:
+    if len(account.days) < 2:
+        return f"found {len(account.days)} trading days, at least 2 are needed"
+    if account.capital <= 0:
+        return "no capital"
+    return f"the account was blown up on {account.blown_up}" if account.blown_up else ""
+
+
+def _trips(closed: Sequence[RoundTrip]) -> Found:
+    results = np.array([trip.net_pnl for trip in closed], np.float64)
+    wins, losses = results[results > 0], results[results < 0]
+    held = [trip.held.total_seconds() / 60 for trip in closed if trip.held is not None]
+    lost = -float(losses.sum())
+    figures = {
+        "round_trips": float(len(closed)),
+        "win_rate": len(wins) / len(closed) if closed else nan,
+        "profit_factor": float(wins.sum()) / lost if lost else nan,
+        "average_trip": _mean(results),
+        "average_win": _mean(wins),
+        "average_loss": _mean(losses),
+        "best_trip": float(results.max()) if closed else nan,
+        "worst_trip": float(results.min()) if closed else nan,
+        "average_minutes_held": _mean(np.array(held)),
+        "longest_losing_streak": float(_longest(results < 0)),
+    }
+    why = {"average_win": "no round trip won", "average_loss": "no round trip lost"}
+    why["profit_factor"] = why["average_loss"]
+    if not closed:
+        why = {}
+    return figures, {name: why.get(name, "no closed round trip") for name, value in figures.items() if isnan(value)}
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else nan
+
+
+# ---- by month -----------------------------------------------------------------------------------------------------
+
+
+def monthly_returns(days: Iterable[Day], capital: float) -> dict[tuple[int, int], float]:
+    """(year, month) of the trading day -> the share by which the balance grew in it; NaN once nothing was left."""
+    account = equity(days, capital)
+    last = {(day.year, day.month): end for day, end in zip(account.days, account.balance.tolist(), strict=True)}
+    starts = [capital, *last.values()]
+    return {
+        month: end / start - 1 if start > 0 else nan for (month, end), start in zip(last.items(), starts, strict=False)
+    }
