@@ -161,7 +161,16 @@ def check_params(kind: type[BaseTemplate], params: Mapping[str, Any]) -> None:
             raise Misconfigured(f"params.{name}: missing, {kind.__name__} gives it no default; write e.g. {name}: 1")
     for name, value in params.items():
         default = getattr(kind, name, None)
-        allowed, words = KINDS.get(type(default), ((object,), ""))
+        allowed, words = KINDS.get(_kind_of(kind, name, default), ((object,), ""))
         wrong_flag = isinstance(value, bool) and not isinstance(default, bool)
         if not isinstance(value, allowed) or (words and wrong_flag):
             raise Misconfigured(f"params.{name}: found {value!r}, expected {words}; write e.g. {name}: {default}")
+
+
+def _kind_of(kind: type[BaseTemplate], name: str, default: object) -> type:
+    """What a parameter is: its default's type, except that `width: float = 5` is a number."""
+    for one in kind.__mro__:
+        if name in vars(one):
+            said = vars(one).get("__annotations__", {}).get(name)
+            return float if type(default) is int and said in (float, "float") else type(default)
+    return type(default)
