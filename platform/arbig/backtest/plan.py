@@ -26,6 +26,9 @@ class PlanError(ValueError):
     """A plan that cannot be run: what was found, where, what was expected, the mend. One line."""
 
 
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told now and then how many rows of how many are done. What it raises ends the run and passes through."""
+
 Prepare: TypeAlias = Callable[[Mapping[str, BarSeries | TickSeries], Mapping[str, Any]], Mapping[str, Any]]
 
 
@@ -63,10 +66,14 @@ class StrategyPlan:
 @dataclass(frozen=True)
 class Costs:
     """What trading costs beside the instrument's own fees and margin. `slippage_ticks` moves every fill that takes
-    liquidity (stops, orders across the book) against us, in price ticks. Matching `vnpy` uses `rate` (of turnover) and
-    `slippage` (yuan of price a unit) as vnpy's engine does, and none of the instrument's fees."""
+    liquidity (stops, orders across the book) against us, in price ticks. `volume_share` of a bar's volume is the most
+    we may have of it on each side (0 to 1). `price_limits`: by product, the share of the last settlement price that a
+    day may move; a product not named has its margin rate. Matching `vnpy` uses `rate` (of turnover) and `slippage`
+    (yuan of price a unit) as vnpy's engine does, and none of the rest nor of the instrument's fees."""
 
     slippage_ticks: int = 1
+    volume_share: float = 0.2
+    price_limits: Mapping[str, float] = field(default_factory=dict)
     rate: float = 0.0
     slippage: float = 0.0
 

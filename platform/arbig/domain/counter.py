@@ -327,5 +327,12 @@ ERRORS = {
 }
 
 
+# What the exchange itself says, without a number.
+FORBIDDEN_NOW = "已撤单报单被拒绝SHFE:当前状态禁止此项操作 (the exchange takes no orders now)"
+ABOVE_LIMIT = "已撤单报单被拒绝SHFE:价格超出涨停板 (the price is above limit-up {limit})"
+BELOW_LIMIT = "已撤单报单被拒绝SHFE:价格跌破跌停板 (the price is below limit-down {limit})"
+AT_THE_CLOSE = "收盘自动撤单 (the trading day is over)"
+
+
 def error_message(error_id: int) -> str:
     return ERRORS.get(error_id, f"CTP:错误 (error {error_id})")

@@ -20,6 +20,10 @@ from arbig.backtest.matching import Fill, Matcher, Resting, Side
 from arbig.backtest.minutes import minute_bars
 from arbig.backtest.prices import Character, Close, DayPath, Path, RecordedPath, day_path, first_close, spans_of
 from arbig.domain.counter import (
+    ABOVE_LIMIT,
+    AT_THE_CLOSE,
+    BELOW_LIMIT,
+    FORBIDDEN_NOW,
     AccountRow,
     CancelOrder,
     CancelRejected,
@@ -54,10 +58,6 @@ SETTLE_TIME = time(15, 30)
 Event = TickData | OrderReport | TradeReport | InsertRejected | CancelRejected | PositionReport | DayMark
 Recorded = Mapping[tuple[str, date], Sequence[TickData]]
 
-FORBIDDEN_NOW = "已撤单报单被拒绝SHFE:当前状态禁止此项操作 (the exchange takes no orders now)"
-ABOVE_LIMIT = "已撤单报单被拒绝SHFE:价格超出涨停板 (the price is above limit-up {limit})"
-BELOW_LIMIT = "已撤单报单被拒绝SHFE:价格跌破跌停板 (the price is below limit-down {limit})"
-AT_THE_CLOSE = "收盘自动撤单 (the trading day is over)"
 NOT_FILLED = "剩余数量已自动撤销 (what could not be filled at once is cancelled)"
 
 
