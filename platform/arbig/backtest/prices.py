@@ -66,6 +66,17 @@ class Span:
     opens_with_auction: bool
 
 
+@dataclass(frozen=True)
+class Lead:
+    """A price that a contract follows, on every half second of a trading day: logarithms, how lively it is about one,
+    and the open interest at the close."""
+
+    offset_ms: Integers
+    log_price: Floats
+    liveliness: Floats
+    open_interest: int = 0
+
+
 class Path(Protocol):
     """The ticks of one contract and one trading day, made or recorded."""
 
@@ -248,29 +259,40 @@ def spans_of(sessions: Sessions, day: date) -> tuple[Span, ...]:
 
 def first_close(seed: int, instrument: Instrument, character: Character) -> Close:
     """Where the chain of days begins: near the product's start price, a little apart for every month."""
-    draw = _generator(seed, instrument.symbol, "start")
+    draw = generator(seed, instrument.symbol, "start")
     price = on_tick(character.start_price * (1 + 0.01 * float(draw.uniform(-1, 1))), instrument.price_tick)
     return Close(price, price, character.open_interest)
 
 
 def day_path(
-    seed: int, instrument: Instrument, character: Character, trading_day: date, spans: Sequence[Span], before: Close
+    seed: int,
+    instrument: Instrument,
+    character: Character,
+    trading_day: date,
+    spans: Sequence[Span],
+    before: Close,
+    lead: Lead | None = None,
 ) -> DayPath:
-    """One day, chained to the settlement of the day before."""
-    draw = _generator(seed, instrument.symbol, trading_day.isoformat())
+    """One day, chained to the settlement of the day before; with a lead it follows that instead of a walk of its
+    own."""
+    draw = generator(seed, instrument.symbol, trading_day.isoformat())
     tick = instrument.price_tick
     lowest = math.ceil(before.settlement * (1 - character.price_limit) / tick - 1e-9)
     highest = math.floor(before.settlement * (1 + character.price_limit) / tick + 1e-9)
     base = spans[0].start - AUCTION_LEAD
-    times, opening, auction = _moments(draw, character, base, spans)
+    times, opening, auction = moments(draw, character, spans)
     size = len(times)
 
-    liveliness = opening * _clusters(draw, size)
+    liveliness = opening * clusters(draw, size)
     liveliness /= math.sqrt(float(np.mean(liveliness**2)))
     tails = draw.standard_t(4.0, size) / math.sqrt(2.0)
     returns = tails * liveliness * (character.volatility / math.sqrt(size))
     returns[auction] += draw.normal(0.0, character.gap, int(auction.sum()))
     latent = before.close * np.exp(np.cumsum(returns))
+    if lead is not None:
+        along = np.searchsorted(lead.offset_ms, times)
+        latent, liveliness = np.exp(lead.log_price[along]), lead.liveliness[along]
+        returns = np.diff(latent, prepend=before.close)
     level = np.clip(np.floor(latent / tick).astype(np.int64), lowest, highest)
 
     wide = draw.random(size) < np.clip(0.12 * liveliness, 0.0, 0.6)
@@ -290,6 +312,8 @@ def day_path(
     ask = np.where(auction & ~no_ask, np.maximum(ask, last), ask)
 
     interest = before.open_interest + np.cumsum(np.rint(traded * draw.uniform(-0.5, 0.5, size)).astype(np.int64))
+    if lead is not None:
+        interest += np.rint(np.linspace(0.0, lead.open_interest - int(interest[-1]), size)).astype(np.int64)
     return DayPath(
         instrument=instrument,
         trading_day=trading_day,
@@ -305,7 +329,7 @@ def day_path(
         bid_volume=np.where(no_bid, 0, _depth(draw, size, character) * np.where(no_ask, 40, 1)),
         ask_volume=np.where(no_ask, 0, _depth(draw, size, character) * np.where(no_bid, 40, 1)),
         traded=traded,
-        open_interest=np.maximum(interest, 1000),
+        open_interest=np.maximum(interest, 1000 if lead is None else 10),
     )
 
 
@@ -314,13 +338,14 @@ def on_tick(price: float, tick: float) -> float:
     return float(_prices(np.array([round(price / tick)]), tick)[0])
 
 
-def _moments(
-    draw: np.random.Generator, character: Character, base: datetime, spans: Sequence[Span]
+def moments(
+    draw: np.random.Generator, character: Character, spans: Sequence[Span]
 ) -> tuple[Integers, Floats, NDArray[np.bool_]]:
     """When there is a tick: in most half seconds, at every segment's end, and one where an auction is matched; with
     how lively the market is then, and which of them are auctions."""
     times: list[Integers] = []
     lively: list[Floats] = []
+    base = spans[0].start - AUCTION_LEAD
     auction: list[NDArray[np.bool_]] = []
     for span in spans:
         start, end = _ms(span.start - base), _ms(span.end - base)
@@ -340,7 +365,7 @@ def _moments(
     return np.concatenate(times), np.concatenate(lively), np.concatenate(auction)
 
 
-def _clusters(draw: np.random.Generator, size: int) -> Floats:
+def clusters(draw: np.random.Generator, size: int) -> Floats:
     """Slow volatility: a mean-reverting walk in its logarithm, one step each ten minutes."""
     steps = size // GRID + 2
     shocks = draw.normal(0.0, 0.25, steps)
@@ -370,7 +395,7 @@ def _prices(levels: Integers, tick: float) -> Floats:
     return np.round(levels * tick, digits)
 
 
-def _generator(seed: int, symbol: str, what: str) -> np.random.Generator:
+def generator(seed: int, symbol: str, what: str) -> np.random.Generator:
     digest = hashlib.sha256(f"{seed}/{symbol}/{what}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 

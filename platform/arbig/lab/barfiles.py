@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -86,13 +87,32 @@ def _first(wrong: NDArray[np.bool_]) -> Iterator[int]:
         yield int(np.argmax(wrong))
 
 
-def write_day(path: Path, series: BarSeries) -> None:
-    """One trading day, whole: a crash or a full disk leaves the file as it was. Raises HistoryError."""
+def checked(series: BarSeries) -> BarSeries:
+    """The series itself. Raises HistoryError naming the first row that no backtest may read."""
+    wrong = next(faults(series), None)
+    if wrong is not None:
+        row, found, expected = wrong
+        raise HistoryError(f"{series.symbol}: row {row}: found {found}, expected {expected}; mend or drop the row")
+    return series
+
+
+def joined(pieces: Sequence[BarSeries]) -> BarSeries:
+    """Series of one contract, one after another."""
+    columns: dict[str, Any] = {
+        field.name: np.concatenate([getattr(piece, field.name) for piece in pieces])
+        for field in fields(BarSeries)
+        if isinstance(getattr(pieces[0], field.name), np.ndarray)
+    }
+    return replace(pieces[0], **columns)
+
+
+def write_whole(path: Path, text: bytes) -> None:
+    """A whole file: a crash or a full disk leaves it as it was. Raises HistoryError."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with fresh.open("wb") as file:
-            file.write(text_of(series))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

@@ -19,7 +19,8 @@ from arbig.backtest.series import BarSeries
 from arbig.domain.instruments import Instrument, InstrumentBook
 from arbig.domain.sessions import CalendarError, TradingCalendar
 from arbig.lab.barfiles import HistoryError as HistoryError
-from arbig.lab.barfiles import by_day, days_in, read_days, write_day
+from arbig.lab.barfiles import by_day, checked, days_in, joined, read_days, text_of, write_whole
+from arbig.lab.progress import watched
 from arbig.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,26 +85,52 @@ class History:
         return pandas.DataFrame(arrays).set_index("datetime")
 
     def write(self, series: BarSeries, replace: bool = False) -> list[date]:
-        """Keep a series, day by day; returns the days written. A day that is there already stays as it is when its
-        bars are the same; other bars are refused unless `replace`."""
+        """Keep a series, day by day; returns the days written. A day that is there already and the same is left alone;
+        one with other bars is refused, before anything is written, unless `replace`."""
         folder = self._place(self.book.get(series.symbol))
-        written = []
-        for day, bars in by_day(series):
-            write_day(folder / f"{day}.csv", bars)
-            written.append(day)
-        return written
+        fresh = [(folder / f"{day}.csv", text_of(bars)) for day, bars in by_day(checked(series))]
+        fresh = [(path, text) for path, text in fresh if not (path.exists() and path.read_bytes() == text)]
+        known = [path for path, _ in fresh if path.exists()]
+        if known and not replace:
+            raise HistoryError(
+                f"{known[0]}: there are other bars of that day already ({len(known)} such days); write them over with "
+                "replace=True, or use another folder: Desk(history=...)"
+            )
+        for path, text in fresh:
+            write_whole(path, text)
+        return [date.fromisoformat(path.stem) for path, _ in fresh]
 
-    def generate(self, symbol: str, start: Day, end: Day, seed: int = 1, ticks: bool = False) -> BarSeries:
-        """Make bars of a price process (the simulated exchange's: fat tails, lively opens, night gaps), keep them in
-        the folder, and return them."""
-        from arbig.lab.generating import characters_of, paths
+    def generate(
+        self,
+        symbol: str,
+        start: Day = None,
+        end: Day = None,
+        seed: int = 1,
+        ticks: bool = False,
+        *,
+        replace: bool = False,
+        progress: bool | None = None,
+    ) -> BarSeries:
+        """Make a contract's bars (and ticks), keep them, return the bars. The prices have fat tails, lively opens,
+        slow volatility and night gaps; contracts of one product move together, and the main one trades most. The same
+        seed gives the same bars, whatever range is asked for. `start`, `end`: left out, the contract's whole life.
+        `replace`: write over other bars in the folder."""
+        from arbig.lab.generating import listed_days, paths, product_prices
 
         first, last = _range(start, end)
-        days = self._trading_days(first, last)
-        made = paths(seed, symbol, days, self.book, self.calendar, characters_of(self.settings))
-        for path, sessions in made:
-            self.write(minute_series(path, sessions.continuous(path.trading_day)))
-        return self.bars(symbol, first, last)
+        instrument = self.book.get(symbol)
+        life = listed_days(symbol, self.book, self.calendar)
+        days = self._trading_days(first or life[0], last or life[-1])
+        if days[0] < life[0] or days[-1] > life[-1]:
+            raise HistoryError(
+                f"{instrument.symbol}: found {days[0]} to {days[-1]}, expected days of its life, {life[0]} to "
+                f"{life[-1]}; choose another contract, or leave start and end out"
+            )
+        prices = product_prices(seed, self.book, self.calendar, self.settings)
+        walk = watched(paths(prices, instrument.symbol, days), instrument.symbol, len(days), progress)
+        series = joined([minute_series(path, sessions.continuous(path.trading_day)) for path, sessions in walk])
+        self.write(series, replace)
+        return series
 
     def _place(self, instrument: Instrument) -> Path:
         return self.folder / instrument.symbol

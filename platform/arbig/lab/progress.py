@@ -1,0 +1,22 @@
+"""Progress: a bar over long work, in a terminal or a notebook; silent elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def watched(work: Iterable[T], words: str, total: int | None = None, progress: bool | None = None) -> Iterator[T]:
+    """The items of `work`, counted on a bar. `progress`: None shows it where somebody looks."""
+    from tqdm.auto import tqdm
+
+    shown = _is_looked_at() if progress is None else progress
+    with tqdm(work, desc=words, total=total, disable=not shown, leave=False) as bar:
+        yield from bar
+
+
+def _is_looked_at() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
