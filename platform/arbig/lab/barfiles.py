@@ -6,22 +6,24 @@ Read with pyarrow, a year in well under a second. Written a whole day at a time:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from arbig.backtest.series import BarSeries, Floats, Times
+from arbig.backtest.series import BarSeries, Floats, Series, Times
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import Exchange
 from arbig.store.bars import COLUMNS, HEADER
+
+S = TypeVar("S", bound=Series)
 
 PRICES = {"open_price": "open", "high_price": "high", "low_price": "low", "close_price": "close"}
 NUMBERS = {**PRICES, "volume": "volume", "open_interest": "open_interest", "turnover": "turnover"}
@@ -96,11 +98,11 @@ def checked(series: BarSeries) -> BarSeries:
     return series
 
 
-def joined(pieces: Sequence[BarSeries]) -> BarSeries:
+def joined(pieces: Sequence[S]) -> S:
     """Series of one contract, one after another."""
     columns: dict[str, Any] = {
         field.name: np.concatenate([getattr(piece, field.name) for piece in pieces])
-        for field in fields(BarSeries)
+        for field in fields(pieces[0])
         if isinstance(getattr(pieces[0], field.name), np.ndarray)
     }
     return replace(pieces[0], **columns)
@@ -179,9 +181,8 @@ def _times(table: pyarrow.Table) -> Times:
     return column
 
 
-def by_day(series: BarSeries) -> Iterable[tuple[date, BarSeries]]:
+def by_day(series: S) -> Iterator[tuple[date, S]]:
     """The series cut into trading days."""
     edges = np.flatnonzero(np.diff(series.trading_day).astype(np.int64)) + 1
-    bounds = [0, *edges.tolist(), len(series)]
-    for start, stop in pairwise(bounds):
+    for start, stop in pairwise([0, *edges.tolist(), len(series)]):
         yield series.trading_day[start].astype(date), series.rows(start, stop)

@@ -6,9 +6,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import date
 
+import numpy as np
+
 from arbig.backtest.prices import Character, DayPath
 from arbig.backtest.products import ProductPrices
+from arbig.backtest.series import TickSeries
 from arbig.domain.instruments import InstrumentBook
+from arbig.domain.messages import Exchange
 from arbig.domain.sessions import Sessions, TradingCalendar
 from arbig.runtime.settings import Settings, load_settings
 from arbig.runtime.simulation import load_simulation
@@ -48,3 +52,37 @@ def paths(prices: ProductPrices, symbol: str, days: Sequence[date]) -> Iterator[
         path = prices.path(symbol, day, before)
         before = path.close
         yield path, Sessions(path.instrument.night_close, calendar)
+
+
+def tick_series(path: DayPath) -> TickSeries:
+    """A made day's ticks as columns."""
+    base = np.datetime64(path.base.replace(tzinfo=None), "ms")
+    constant = {
+        "open_price": path.last[0],
+        "pre_close": path.before.close,
+        "pre_settlement": path.before.settlement,
+        "limit_up": path.limit_up,
+        "limit_down": path.limit_down,
+    }
+    columns = {
+        "last_price": path.last,
+        "volume": path.volume,
+        "open_interest": path.open_interest,
+        "last_volume": path.traded,
+        "high_price": path.high,
+        "low_price": path.low,
+        "bid_price_1": path.bid,
+        "bid_volume_1": path.bid_volume,
+        "ask_price_1": path.ask,
+        "ask_volume_1": path.ask_volume,
+        "turnover": path.turnover,
+    }
+    size = len(path)
+    return TickSeries(
+        symbol=path.instrument.symbol,
+        exchange=Exchange(path.instrument.exchange),
+        datetime=base + path.offset_ms.astype("timedelta64[ms]"),
+        trading_day=np.full(size, np.datetime64(path.trading_day, "D")),
+        **{name: np.full(size, value) for name, value in constant.items()},
+        **{name: column.astype(np.float64) for name, column in columns.items()},
+    )

@@ -7,15 +7,18 @@ bars = history.bars("au2512", "2025-09-01", "2025-09-30")
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from arbig.backtest.minutes import minute_series
-from arbig.backtest.series import BarSeries
+from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.instruments import Instrument, InstrumentBook
 from arbig.domain.sessions import CalendarError, TradingCalendar
 from arbig.lab.barfiles import HistoryError as HistoryError
@@ -25,6 +28,8 @@ from arbig.runtime.settings import Settings
 
 if TYPE_CHECKING:
     import pandas
+
+    from arbig.store.ticks import TickStore
 
 Day: TypeAlias = str | date | None
 
@@ -49,6 +54,12 @@ class History:
         self.calendar = calendar
         self.settings = settings
 
+    @cached_property
+    def _ticks(self) -> TickStore:
+        from arbig.store.ticks import TickStore
+
+        return TickStore(self.folder.parent / "ticks")
+
     def __repr__(self) -> str:
         return f"History({str(self.folder)!r})"
 
@@ -63,17 +74,19 @@ class History:
     def bars(self, symbol: str, start: Day = None, end: Day = None) -> BarSeries:
         """One-minute bars as columns, checked: in order, prices finite and above zero."""
         instrument = self.book.get(symbol)
-        first, last = _range(start, end)
-        known = self.days(symbol)
-        days = [day for day in known if (first is None or first <= day) and (last is None or day <= last)]
-        if not days:
-            asked = f"{first or 'the first day'} to {last or 'the last'}"
-            there = f"{known[0]} to {known[-1]}" if known else "nothing"
-            raise HistoryError(
-                f"{self._place(instrument)}: found no bars from {asked}, there is {there}; bring some with "
-                f"history.import_csv(...) or history.fill(...), or history.generate({instrument.symbol!r}, ...)"
-            )
-        return read_days(self._place(instrument), instrument, days)
+        place = self._place(instrument)
+        return read_days(place, instrument, self._among(days_in(place), place, start, end))
+
+    def ticks(self, symbol: str, start: Day = None, end: Day = None) -> TickSeries:
+        """Recorded, imported or generated ticks as columns."""
+        instrument = self.book.get(symbol)
+        days = self._among(self._ticks.days(instrument.symbol), self._ticks.folder / instrument.symbol, start, end)
+        with _one_kind_of_error():
+            return joined([self._ticks.read_day(instrument.symbol, day) for day in days])
+
+    def tick_days(self, symbol: str) -> list[date]:
+        """The trading days with ticks of a contract, in order."""
+        return self._ticks.days(self.book.get(symbol).symbol)
 
     def frame(self, symbol: str, start: Day = None, end: Day = None) -> pandas.DataFrame:
         """The bars as a DataFrame, indexed by their start (Shanghai wall clock, without a zone)."""
@@ -115,7 +128,7 @@ class History:
         slow volatility and night gaps; contracts of one product move together, and the main one trades most. The same
         seed gives the same bars, whatever range is asked for. `start`, `end`: left out, the contract's whole life.
         `replace`: write over other bars in the folder."""
-        from arbig.lab.generating import listed_days, paths, product_prices
+        from arbig.lab.generating import listed_days, paths, product_prices, tick_series
 
         first, last = _range(start, end)
         instrument = self.book.get(symbol)
@@ -127,10 +140,32 @@ class History:
                 f"{life[-1]}; choose another contract, or leave start and end out"
             )
         prices = product_prices(seed, self.book, self.calendar, self.settings)
-        walk = watched(paths(prices, instrument.symbol, days), instrument.symbol, len(days), progress)
-        series = joined([minute_series(path, sessions.continuous(path.trading_day)) for path, sessions in walk])
+        made: list[BarSeries] = []
+        for path, sessions in watched(paths(prices, instrument.symbol, days), instrument.symbol, len(days), progress):
+            made.append(minute_series(path, sessions.continuous(path.trading_day)))
+            if ticks:
+                self.write_ticks(tick_series(path))
+        series = joined(made)
         self.write(series, replace)
         return series
+
+    def write_ticks(self, series: TickSeries) -> list[date]:
+        """Keep ticks, day by day; returns the days written. What was there of such a day is replaced."""
+        self.book.get(series.symbol)
+        with _one_kind_of_error():
+            return [date.fromisoformat(self._ticks.write_day(ticks).stem) for _, ticks in by_day(series)]
+
+    def _among(self, known: list[date], place: Path, start: Day, end: Day) -> list[date]:
+        first, last = _range(start, end)
+        days = [day for day in known if (first is None or first <= day) and (last is None or day <= last)]
+        if not days:
+            asked = f"{first or 'the first day'} to {last or 'the last'}"
+            there = f"{known[0]} to {known[-1]}" if known else "nothing"
+            raise HistoryError(
+                f"{place}: found nothing from {asked}, there is {there}; bring some with history.import_csv(...) or "
+                f"history.fill(...), or make some: history.generate({place.name!r}, ...)"
+            )
+        return days
 
     def _place(self, instrument: Instrument) -> Path:
         return self.folder / instrument.symbol
@@ -168,3 +203,14 @@ def _day(name: str, given: Day) -> date | None:
         return date.fromisoformat(given)
     except (TypeError, ValueError):
         raise HistoryError(f'{name}: found {given!r}, expected a trading day, e.g. "2025-10-15"') from None
+
+
+@contextmanager
+def _one_kind_of_error() -> Iterator[None]:
+    """What the tick files refuse is a HistoryError here."""
+    from arbig.store.ticks import TickFileError
+
+    try:
+        yield
+    except TickFileError as error:
+        raise HistoryError(str(error)) from None
