@@ -107,6 +107,11 @@ class InstrumentBook:
     def products(self) -> tuple[str, ...]:
         return tuple(self._rows)
 
+    @property
+    def rows(self) -> tuple[ProductRow, ...]:
+        """Every dated row; `from_rows` makes the same book of them."""
+        return tuple(row for rows in self._rows.values() for row in rows)
+
     def get(self, symbol: str, day: date | None = None) -> Instrument:
         """`au2512` or `au2512.SHFE` with the row of `day` (the newest without one). Raises UnknownSymbol."""
         bare, exchange = split_vt_symbol(symbol)
