@@ -315,6 +315,8 @@ def _made(kind: type[BaseTemplate], stage: Stage, load: Load) -> BaseTemplate:
 
 def shown(value: Any) -> tuple[Any, bool]:
     """The value as plain data, and whether nothing was lost by that."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a numpy number, of which one kind is a float
+        return value.item(), True
     if value is None or isinstance(value, (bool, int, float, str)):
         return value, True
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -324,8 +326,6 @@ def shown(value: Any) -> tuple[Any, bool]:
         pairs = {str(key): shown(item) for key, item in value.items()}
         whole = all(isinstance(key, str) for key in value) and all(whole for _, whole in pairs.values())
         return {key: part for key, (part, _) in pairs.items()}, whole
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a numpy number
-        return value.item(), True
     return repr(value), False
 
 
