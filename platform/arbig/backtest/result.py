@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from datetime import datetime as Time
+from functools import cached_property
+from typing import Any, TypeVar, overload
 
 from arbig.backtest.plan import Plan
 from arbig.domain.messages import OrderData, PositionData, TradeData
 from arbig.domain.template import StopOrder
+
+T = TypeVar("T", covariant=True)
+
+
+class Records(Sequence[T]):
+    """A tuple that is made when somebody looks: a sweep reads the days of a result and never its hundred thousand
+    cancelled orders."""
+
+    def __init__(self, make: Callable[[], Iterable[T]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> tuple[T, ...]:
+        made = tuple(self._make())
+        del self._make
+        return made
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return self._made[index]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._made)
+
+    def __eq__(self, other: object) -> bool:
+        return self._made == (other._made if isinstance(other, Records) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._made)
+
+    def __repr__(self) -> str:
+        return repr(self._made)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (self._made,)
 
 
 @dataclass(frozen=True)
@@ -54,12 +97,12 @@ class Result:
     `positions` and `working` are what is open after the last bar."""
 
     plan: Plan
-    orders: tuple[OrderData, ...]
-    trades: tuple[TradeData, ...]
-    stop_orders: tuple[StopOrder, ...]
+    orders: Sequence[OrderData]
+    trades: Sequence[TradeData]
+    stop_orders: Sequence[StopOrder]
     days: tuple[Day, ...]
     positions: tuple[PositionData, ...]
     working: tuple[OrderData | StopOrder, ...]
-    logs: tuple[Log, ...]
+    logs: Sequence[Log]
     warnings: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()

@@ -509,16 +509,33 @@ def slices(bars: Sequence[BarData]) -> list[dict[str, BarData]]:
 class Window(Protocol):
     """Collects bars; returns the long ones that are whole now."""
 
-    def on_bar(self, bar: BarData) -> list[BarData]: ...
+    def on_bar(self, bar: BarData) -> Sequence[BarData]: ...
 
 
 WindowFactory = Callable[[str, int | Literal["day"]], Window]
 window_factory: ContextVar[WindowFactory] = ContextVar("window_factory")
 
 
+class GeneratorRules(Protocol):
+    """Another way to count minutes and longer bars than the house's: vnpy's own, where trades must equal vnpy's."""
+
+    def window(self, symbol: str) -> Window: ...
+
+    def on_tick(self, tick: TickData) -> BarData | None:
+        """The one-minute bar that this tick finishes."""
+
+    def generate(self) -> BarData | None:
+        """The running one-minute bar, which ends here."""
+
+
+generator_rules: ContextVar[Callable[[BarGenerator], GeneratorRules] | None] = ContextVar(
+    "generator_rules", default=None
+)
+
+
 class BarGenerator:
     """Longer bars from one-minute bars, under vnpy's face. One-minute bars themselves come from Market, through
-    `on_bar`: `update_tick` builds nothing, so that no bar is seen twice."""
+    `on_bar`: `update_tick` builds nothing, so that no bar is seen twice (unless an engine sets `generator_rules`)."""
 
     def __init__(
         self,
@@ -537,23 +554,33 @@ class BarGenerator:
         self.daily_end = daily_end
         self.last_tick: TickData | None = None
         self._windows: dict[str, Window] = {}
+        rules = generator_rules.get()
+        self._rules = rules(self) if rules else None
 
     def update_tick(self, tick: TickData) -> None:
         """Remember the tick; the engine delivers finished bars."""
+        if self._rules is not None and (minute := self._rules.on_tick(tick)) is not None:
+            self.on_bar(minute)
         self.last_tick = tick
 
     def update_bar(self, bar: BarData) -> None:
         """Collect a one-minute bar; a whole window goes to `on_window_bar`."""
-        window = self._windows.get(bar.symbol)
-        if window is None:
-            window = self._windows[bar.symbol] = window_factory.get()(bar.symbol, self._length())
+        window = self._windows.get(bar.symbol) or self._begun(bar.symbol)
         for whole in window.on_bar(bar):
             if self.on_window_bar is not None:
                 self.on_window_bar(whole)
 
     def generate(self) -> BarData | None:
         """vnpy closes its running minute here; ours is closed by Market."""
-        return None
+        if self._rules is None or (minute := self._rules.generate()) is None:
+            return None
+        self.on_bar(minute)
+        return minute
+
+    def _begun(self, symbol: str) -> Window:
+        window = self._rules.window(symbol) if self._rules else window_factory.get()(symbol, self._length())
+        self._windows[symbol] = window
+        return window
 
     def _length(self) -> int | Literal["day"]:
         if self.interval is Interval.DAILY:

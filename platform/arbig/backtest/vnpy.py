@@ -1,0 +1,553 @@
+"""vnpy: the rules of vnpy_ctastrategy's BacktestingEngine, order by order and callback by callback.
+
+Kept as they are, because trades are compared one by one: limit orders rest until the next bar and fill at the better of
+their price and its open; a stop triggers on its bar's high or low and fills at once, also one sent a moment ago by
+`on_trade` of a limit order of the same bar; what a callback cancels while its bar is crossed still fills; closes are
+not checked against holdings; no session is closed, no price is limited, no margin is called.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime as Time
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
+from arbig.backtest.result import Day, Failure, Log, Records, Result
+from arbig.backtest.series import BarSeries, Series, TickSeries
+from arbig.backtest.windows import VnpyRules
+from arbig.domain.instruments import Instrument
+from arbig.domain.messages import (
+    SHANGHAI,
+    BarData,
+    Direction,
+    Interval,
+    Offset,
+    OrderData,
+    OrderType,
+    PositionData,
+    Status,
+    TickData,
+    TradeData,
+)
+from arbig.domain.sessions import CalendarError, Sessions
+from arbig.domain.template import (
+    STOP_PREFIX,
+    BaseTemplate,
+    CtaTemplate,
+    EngineType,
+    StopOrder,
+    StopOrderStatus,
+    generator_rules,
+)
+from arbig.domain.windows import WindowGenerator
+
+CHUNK = 4096
+"""Rows between two words of progress."""
+EXACT_STEPS = 1e8
+"""Up to here a price in steps of its tick is far finer than the half step that decides."""
+INTERVALS = {
+    Interval.MINUTE: timedelta(minutes=1),
+    Interval.HOUR: timedelta(hours=1),
+    Interval.DAILY: timedelta(days=1),
+}
+
+
+def run(plan: Plan, progress: Progress | None = None) -> Result:
+    """One CtaTemplate, one contract. Raises PlanError for anything else."""
+    prepared = plan.prepared()
+    strategy_plan, series = _only(prepared)
+    engine = VnpyEngine(prepared, strategy_plan, series)
+    engine.run(progress)
+    return engine.result(plan)
+
+
+def _only(plan: Plan) -> tuple[StrategyPlan, BarSeries | TickSeries]:
+    found = [f"{one.name} on {', '.join(one.vt_symbols)}" for one in plan.strategies]
+    if (
+        len(found) != 1
+        or len(plan.strategies[0].vt_symbols) != 1
+        or not issubclass(plan.strategies[0].kind, CtaTemplate)
+    ):
+        raise PlanError(
+            f'matching="vnpy" runs one CtaTemplate on one contract, found {"; ".join(found) or "no strategy"}; '
+            'write matching="realistic"'
+        )
+    one = plan.strategies[0]
+    series = plan.series.get(one.vt_symbols[0])
+    if series is None:
+        raise PlanError(
+            f"{one.name}: no series of {one.vt_symbols[0]}; the plan has {', '.join(plan.series) or 'none'}"
+        )
+    if plan.start > plan.end:
+        raise PlanError(f"{one.name}: start {plan.start} is later than end {plan.end}; exchange them")
+    if not len(series.days(plan.start, plan.end)):
+        raise PlanError(f"{one.name}: {one.vt_symbols[0]} has no rows from {plan.start} to {plan.end}")
+    return one, series
+
+
+class Order:
+    """A limit order, or a stop order, while it lives and after."""
+
+    __slots__ = ("direction", "is_long", "name", "number", "offset", "price", "row", "status", "traded", "volume")
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        direction: Direction,
+        offset: Offset,
+        price: float,
+        volume: Any,
+        row: int,
+        status: Any,
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.direction = direction
+        self.is_long = direction is Direction.LONG
+        self.offset = offset
+        self.price = price
+        self.volume = volume
+        self.row = row
+        self.status = status
+        self.traded: Any = 0
+
+
+Fill = tuple[Order, float, int]
+"""An order, the price of its fill, and the row."""
+
+
+class VnpyEngine:
+    """EnginePort. `row` is where in the series the run is."""
+
+    def __init__(self, plan: Plan, strategy_plan: StrategyPlan, series: BarSeries | TickSeries) -> None:
+        self.plan = plan
+        self.strategy_plan = strategy_plan
+        self.series = series
+        self.vt_symbol = strategy_plan.vt_symbols[0]
+        self.instrument: Instrument = plan.book.get(self.vt_symbol, plan.start)
+        self.tick = self.instrument.price_tick
+        self.first = series.first_of(plan.start)
+        self.stop = self.first + len(series.days(plan.start, plan.end))
+        self.row = self.first - 1
+        self.limits: dict[str, Order] = {}
+        self.stops: dict[str, Order] = {}
+        self.orders: list[Order] = []
+        self.stop_orders: list[Order] = []
+        self.triggered: dict[str, str] = {}
+        self.fills: list[Fill] = []
+        self.logs: list[tuple[int, str]] = []
+        self.warnings: list[str] = []
+        self.failures: list[Failure] = []
+        self._prices: dict[int, float] = {}
+        self.strategy: CtaTemplate
+
+    # ---- the run
+
+    def run(self, progress: Progress | None) -> None:
+        with self._rules():
+            if not self._guarded(self._begin):
+                return
+            for start in range(self.first, self.stop, CHUNK):
+                stop = min(start + CHUNK, self.stop)
+                if not self._guarded(partial(self._play, start, stop)):
+                    return
+                if progress is not None:
+                    progress(stop - self.first, self.stop - self.first)
+            self._guarded(self.strategy.on_stop)
+
+    @contextmanager
+    def _rules(self) -> Iterator[None]:
+        token = generator_rules.set(VnpyRules)
+        try:
+            yield
+        finally:
+            generator_rules.reset(token)
+
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Whether the strategy came through it."""
+        try:
+            step()
+        except Exception as error:
+            moment = self._moment(max(self.row, self.first))
+            reason = f"{type(error).__name__}: {error}"
+            self.failures.append(Failure(self.strategy_plan.name, moment, reason, traceback.format_exc()))
+            return False
+        return True
+
+    def _begin(self) -> None:
+        made = self.strategy_plan.kind
+        assert issubclass(made, CtaTemplate)
+        strategy = made(self, self.strategy_plan.name, self.vt_symbol, dict(self.strategy_plan.params))
+        self.strategy = strategy
+        strategy.on_init()
+        strategy.inited = True
+        strategy.on_start()
+        strategy.trading = True
+
+    def _play(self, start: int, stop: int) -> None:
+        if isinstance(self.series, TickSeries):
+            self._play_ticks(self.series, start, stop)
+        else:
+            self._play_bars(self.series, start, stop)
+
+    def _play_bars(self, series: BarSeries, start: int, stop: int) -> None:
+        on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
+        for row in range(start, stop):
+            bar = series.bar(row)
+            self.row = row
+            if limits:
+                self._cross_limits(bar.low_price, bar.high_price, bar.open_price, bar.open_price)
+            if stops:
+                self._cross_stops(bar.high_price, bar.low_price, bar.open_price)
+            on_bar(bar)
+
+    def _play_ticks(self, series: TickSeries, start: int, stop: int) -> None:
+        on_tick, limits, stops = self.strategy.on_tick, self.limits, self.stops
+        for row in range(start, stop):
+            tick = series.tick(row)
+            self.row = row
+            if limits:
+                self._cross_limits(tick.ask_price_1, tick.bid_price_1, tick.ask_price_1, tick.bid_price_1)
+            if stops:
+                self._cross_stops(tick.last_price, tick.last_price, tick.last_price)
+            on_tick(tick)
+
+    # ---- crossing
+
+    def _cross_limits(self, buys_down_to: float, sells_up_to: float, best_buy: float, best_sell: float) -> None:
+        strategy = self.strategy
+        for order in list(self.limits.values()):
+            if order.status is Status.SUBMITTING:
+                order.status = Status.NOTTRADED
+                strategy.on_order(self._order_data(order))
+            if order.is_long:
+                if not order.price >= buys_down_to > 0:
+                    continue
+                price, change = min(order.price, best_buy), order.volume
+            else:
+                if not (order.price <= sells_up_to and sells_up_to > 0):
+                    continue
+                price, change = max(order.price, best_sell), -order.volume
+            order.traded = order.volume
+            order.status = Status.ALLTRADED
+            strategy.on_order(self._order_data(order))
+            self.limits.pop(order.name, None)
+            self._fill(order, price, change)
+
+    def _cross_stops(self, buys_up_to: float, sells_down_to: float, best: float) -> None:
+        strategy = self.strategy
+        for stop in list(self.stops.values()):
+            if stop.is_long:
+                if not stop.price <= buys_up_to:
+                    continue
+                price, change = max(stop.price, best), stop.volume
+            else:
+                if not stop.price >= sells_down_to:
+                    continue
+                price, change = min(stop.price, best), -stop.volume
+            order = self._new_limit(stop.direction, stop.offset, stop.price, stop.volume, Status.ALLTRADED)
+            order.traded = order.volume
+            self.triggered[stop.name] = order.name
+            stop.status = StopOrderStatus.TRIGGERED
+            self.stops.pop(stop.name, None)
+            strategy.on_stop_order(self._stop_data(stop))
+            strategy.on_order(self._order_data(order))
+            self._fill(order, price, change)
+
+    def _fill(self, order: Order, price: float, change: Any) -> None:
+        fill = (order, price, self.row)
+        self.fills.append(fill)
+        self.strategy.pos += change
+        self.strategy.on_trade(self._trade_data(len(self.fills), fill))
+
+    # ---- EnginePort
+
+    def send_order(
+        self,
+        strategy: BaseTemplate,
+        vt_symbol: str,
+        direction: Direction,
+        offset: Offset,
+        price: float,
+        volume: float,
+        stop: bool,
+        lock: bool,
+        net: bool,
+    ) -> list[str]:
+        price = self._rounded(price)
+        if stop:
+            number = len(self.stop_orders) + 1
+            name = f"{STOP_PREFIX}{number}"
+            order = Order(number, name, direction, offset, price, volume, self.row, StopOrderStatus.WAITING)
+            self.stops[name] = order
+            self.stop_orders.append(order)
+        else:
+            order = self._new_limit(direction, offset, price, volume, Status.SUBMITTING)
+            self.limits[order.name] = order
+        return [order.name]
+
+    def _new_limit(self, direction: Direction, offset: Offset, price: float, volume: Any, status: Status) -> Order:
+        number = len(self.orders) + 1
+        order = Order(number, f"BACKTESTING.{number}", direction, offset, price, volume, self.row, status)
+        self.orders.append(order)
+        return order
+
+    def _rounded(self, price: float) -> float:
+        """To the price tick as vnpy does: half to even, in decimal. Binary decides only where it cannot be wrong."""
+        steps = float(price) / self.tick
+        if not math.isfinite(steps):
+            raise ValueError(f"order price: found {price}, expected a number; has the indicator behind it a value yet?")
+        nearest = round(steps)
+        unit = Decimal(str(self.tick))
+        if abs(steps) > EXACT_STEPS or abs(steps - nearest) > 0.499999:
+            nearest = round(Decimal(str(price)) / unit)
+        rounded = self._prices.get(nearest)
+        if rounded is None:
+            rounded = self._prices[nearest] = float(nearest * unit)
+        return rounded
+
+    def cancel_order(self, strategy: BaseTemplate, vt_orderid: str) -> None:
+        if vt_orderid in self.stops:
+            stop = self.stops.pop(vt_orderid)
+            stop.status = StopOrderStatus.CANCELLED
+            self.strategy.on_stop_order(self._stop_data(stop))
+        elif vt_orderid in self.limits:
+            order = self.limits.pop(vt_orderid)
+            order.status = Status.CANCELLED
+            self.strategy.on_order(self._order_data(order))
+
+    def cancel_all(self, strategy: BaseTemplate) -> None:
+        for names in (self.limits, self.stops):
+            for name in list(names):
+                self.cancel_order(strategy, name)
+
+    def write_log(self, msg: str, strategy: BaseTemplate) -> None:
+        self.logs.append((self.row, msg))
+
+    def get_engine_type(self) -> EngineType:
+        return EngineType.BACKTESTING
+
+    def get_pricetick(self, strategy: BaseTemplate, vt_symbol: str) -> float:
+        return self.tick
+
+    def get_size(self, strategy: BaseTemplate, vt_symbol: str) -> int:
+        return self.instrument.size  # type: ignore[return-value]
+
+    def put_strategy_event(self, strategy: BaseTemplate) -> None:
+        """Nobody watches."""
+
+    def send_email(self, msg: str, strategy: BaseTemplate) -> None:
+        """Nobody is written to."""
+
+    def sync_strategy_data(self, strategy: BaseTemplate) -> None:
+        """Nothing is kept."""
+
+    def load_bar(
+        self, vt_symbol: str, days: int, interval: Interval, callback: Callable[[BarData], None], use_database: bool
+    ) -> Iterable[BarData]:
+        """The `days` calendar days before the first row of the run."""
+        series = self.plan.warmup.get(vt_symbol) or self.plan.series.get(vt_symbol)
+        if not isinstance(series, BarSeries):
+            raise ValueError(f"load_bar: no bars of {vt_symbol}")
+        start = self._start()
+        history = series.rows(series.before(start - timedelta(days=days)), series.before(start))
+        self._warn_if_short(history, vt_symbol, days)
+        if interval is Interval.MINUTE:
+            return history.bars()
+        return self._longer(history, interval, start)
+
+    def _longer(self, history: BarSeries, interval: Interval, start: Time) -> Iterable[BarData]:
+        """Hours and days, made of the minutes; whole ones only."""
+        sessions = Sessions(self.instrument.night_close, self.plan.calendar)
+        windows = WindowGenerator("day" if interval is Interval.DAILY else 60, sessions)
+        return (whole for bar in history.bars() for whole in windows.on_bar(bar))
+
+    def load_tick(self, vt_symbol: str, days: int, callback: Callable[[TickData], None]) -> Iterable[TickData]:
+        series = self.plan.series.get(vt_symbol)
+        if not isinstance(series, TickSeries):
+            raise ValueError(f"load_tick: no ticks of {vt_symbol}")
+        start = self._start()
+        return series.rows(series.before(start - timedelta(days=days)), series.before(start)).ticks()
+
+    def _start(self) -> Time:
+        found: Time = self.series.datetime[self.first].astype("datetime64[us]").astype(Time)
+        return found
+
+    def _warn_if_short(self, history: Series, vt_symbol: str, days: int) -> None:
+        wanted = (self._start() - timedelta(days=days)).date()
+        try:
+            wanted = self.plan.calendar.day_from(wanted)
+        except CalendarError:
+            return
+        begins = history.trading_day[0].astype(object) if len(history) else self.plan.start
+        if begins > wanted:
+            self.warnings.append(
+                f"{self.strategy_plan.name}: load_bar({days}) wants {vt_symbol} from {wanted}, its history begins "
+                f"{begins if len(history) else 'with the run'}"
+            )
+
+    # ---- messages, made when somebody reads them
+
+    def _moment(self, row: int) -> Time:
+        moment: Time = self.series.datetime[max(row, 0)].astype("datetime64[us]").astype(Time)
+        return moment.replace(tzinfo=SHANGHAI)
+
+    def _order_data(self, order: Order) -> OrderData:
+        return OrderData(
+            order_id=str(order.number),
+            symbol=self.series.symbol,
+            exchange=self.series.exchange,
+            direction=order.direction,
+            offset=order.offset,
+            order_type=OrderType.LIMIT,
+            price=order.price,
+            volume=order.volume,
+            traded=order.traded,
+            status=order.status,
+            datetime=self._moment(order.row),
+            strategy_name=self.strategy_plan.name,
+            request_id=order.name,
+            trading_day=self._trading_day(order.row),
+        )
+
+    def _stop_data(self, stop: Order) -> StopOrder:
+        order = self.triggered.get(stop.name)
+        return StopOrder(
+            vt_symbol=self.vt_symbol,
+            direction=stop.direction,
+            offset=stop.offset,
+            price=stop.price,
+            volume=stop.volume,
+            stop_orderid=stop.name,
+            strategy_name=self.strategy_plan.name,
+            datetime=self._moment(stop.row),
+            vt_orderids=(order,) if order else (),
+            status=stop.status,
+        )
+
+    def _trade_data(self, number: int, fill: Fill) -> TradeData:
+        order, price, row = fill
+        return TradeData(
+            trade_id=str(number),
+            order_id=str(order.number),
+            symbol=self.series.symbol,
+            exchange=self.series.exchange,
+            direction=order.direction,
+            offset=order.offset,
+            price=price,
+            volume=order.volume,
+            datetime=self._moment(row),
+            strategy_name=self.strategy_plan.name,
+            request_id=order.name,
+            trading_day=self._trading_day(row),
+        )
+
+    def _trading_day(self, row: int) -> Any:
+        return self.series.trading_day[max(row, 0)].astype(object)
+
+    # ---- the result
+
+    def result(self, plan: Plan) -> Result:
+        working: list[OrderData | StopOrder] = [self._order_data(one) for one in self.limits.values()]
+        working += [self._stop_data(one) for one in self.stops.values()]
+        name = self.strategy_plan.name
+        return Result(
+            plan=plan,
+            orders=Records(lambda: map(self._order_data, self.orders)),
+            trades=Records(lambda: (self._trade_data(n, fill) for n, fill in enumerate(self.fills, 1))),
+            stop_orders=Records(lambda: map(self._stop_data, self.stop_orders)),
+            days=tuple(self._days()),
+            positions=tuple(self._positions()),
+            working=tuple(working),
+            logs=Records(lambda: (Log(self._moment(row), name, msg) for row, msg in self.logs)),
+            warnings=tuple(self.warnings),
+            failures=tuple(self.failures),
+        )
+
+    def _days(self) -> Iterator[Day]:
+        """vnpy's daily results, by trading day: holding at the close before, trades at their own prices."""
+        if self.row < self.first:
+            return
+        series, size = self.series, self.instrument.size
+        costs = self.plan.costs
+        played = series.trading_day[self.first : self.row + 1]
+        ends = self.first + np.append(np.flatnonzero(played[1:] != played[:-1]) + 1, len(played)) - 1
+        closes = (series.close if isinstance(series, BarSeries) else series.last_price)[ends].tolist()
+        fills = iter(self.fills)
+        fill = next(fills, None)
+        position: Any = 0
+        before, balance = 0.0, self.strategy_plan.capital
+        for end, close, day in zip(ends.tolist(), closes, series.trading_day[ends].tolist(), strict=True):
+            holding = position * (close - before) * size
+            trading = turnover = commission = slippage = 0.0
+            count = 0
+            while fill is not None and fill[2] <= end:
+                order, price, _ = fill
+                change = order.volume if order.is_long else -order.volume
+                position += change
+                count += 1
+                trading += change * (close - price) * size
+                slippage += order.volume * size * costs.slippage
+                turnover += order.volume * size * price
+                commission += order.volume * size * price * costs.rate
+                fill = next(fills, None)
+            net = trading + holding - commission - slippage
+            balance += net
+            before = close
+            held: Mapping[str, int] = {self.vt_symbol: position}
+            yield Day(
+                trading_day=day,
+                strategy_name=self.strategy_plan.name,
+                balance=balance,
+                net_pnl=net,
+                holding_pnl=holding,
+                trading_pnl=trading,
+                commission=commission,
+                slippage=slippage,
+                turnover=turnover,
+                trade_count=count,
+                margin=0.0,
+                position=held,
+            )
+
+    def _positions(self) -> Iterator[PositionData]:
+        """What is held after the last row, at the average price of what opened it."""
+        position: Any = 0
+        average = 0.0
+        since_day: Any = 0
+        last = max(self.row, self.first)
+        for order, price, row in self.fills:
+            change = order.volume if order.is_long else -order.volume
+            if position * change >= 0:
+                average = (average * position + price * change) / (position + change) if position + change else 0.0
+            elif abs(change) > abs(position):
+                average = price
+            position += change
+            if self._trading_day(row) != self._trading_day(last):
+                since_day = position
+        if not position:
+            return
+        close = float((self.series.close if isinstance(self.series, BarSeries) else self.series.last_price)[last])
+        kept = min(abs(position), abs(since_day)) if position * since_day > 0 else 0
+        yield PositionData(
+            symbol=self.series.symbol,
+            exchange=self.series.exchange,
+            direction=Direction.LONG if position > 0 else Direction.SHORT,
+            volume=abs(position),
+            frozen=0,
+            price=average,
+            pnl=(close - average) * position * self.instrument.size,
+            yd_volume=kept,
+            datetime=self._moment(last),
+            trading_day=self._trading_day(last),
+        )
