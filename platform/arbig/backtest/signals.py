@@ -39,6 +39,10 @@ class Signals:
     def __repr__(self) -> str:
         return f"Signals({', '.join(self._row._fields)}: {len(self)} rows)"
 
+    @property
+    def moments(self) -> list[Time]:
+        return self._moments
+
     def at(self, moment: Time) -> Any:
         """The row of exactly this moment (`row.fast`, `row.slow`), or None."""
         index = self._index.get(_naive(moment))
