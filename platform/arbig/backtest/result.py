@@ -106,3 +106,11 @@ class Result:
     logs: Sequence[Log]
     warnings: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while a backtest ran. `result` is what was done until then."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__("interrupted")
+        self.result = result

@@ -336,7 +336,8 @@ class TargetPosTemplate(CtaTemplate):
         if not change:
             return
         price = self._price_towards(change)
-        if self.get_engine_type() is EngineType.BACKTESTING:
+        checks_closes = getattr(self.cta_engine, "checks_closes", False)
+        if self.get_engine_type() is EngineType.BACKTESTING and not checks_closes:
             names = self.buy(price, change) if change > 0 else self.short(price, -change)
         elif change > 0:
             # a live account closes before it opens the other side: one step now, the next after the fill

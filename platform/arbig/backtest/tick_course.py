@@ -1,0 +1,222 @@
+"""Tick course: a strategy's way through ticks. Its orders meet the simulated exchange's own matcher (`matching.py`).
+
+A tick displays a new book; the resting orders meet it, then the stop orders its last price reaches go out across the
+book, then the minute it ends is told (bars are made by the house's own `BarGenerator`), then the tick itself. What the
+strategy sends meets the book that is displayed at that moment. The ticks show the spread, so there is no slippage
+unless the plan asks for some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from datetime import datetime as Time
+from heapq import merge
+
+from arbig.backtest.contracts import TradingDay
+from arbig.backtest.markets import Market
+from arbig.backtest.matching import Fill, Matcher, Outcome, Resting
+from arbig.backtest.orders import Order, Stop
+from arbig.backtest.plan import Plan
+from arbig.backtest.seat import Seat
+from arbig.backtest.series import TickSeries
+from arbig.domain.bars import MINUTE, MINUTE_GRACE, SEGMENT_GRACE, BarGenerator
+from arbig.domain.messages import BarData, Direction, TickData
+from arbig.domain.sessions import Phase, TradingCalendar
+from arbig.domain.template import CtaTemplate, StopOrderStatus, StrategyTemplate
+
+SECOND = timedelta(seconds=1)
+
+
+class TickMarket(Market):
+    """A contract whose ticks are known: the book our orders meet, and the bar that grows."""
+
+    series: TickSeries
+
+    def __init__(self, plan: Plan, calendar: TradingCalendar, vt_symbol: str, strategy_name: str) -> None:
+        super().__init__(plan, calendar, vt_symbol, strategy_name)
+        self.matcher = Matcher()
+        self.tick: TickData | None = None
+        self.bars = BarGenerator(self.symbol, self.sessions)
+        self.timers: tuple[Time, ...] = ()
+        self.opening: Time | None = None
+        self.slip = plan.costs.slippage_ticks * self.instrument.price_tick
+
+    def begin(self, day: TradingDay) -> None:
+        super().begin(day)
+        self.bars.sessions = self.sessions
+        self.opening = self.sessions.continuous(day.day)[0].start
+
+    def saw(self, tick: TickData) -> None:
+        """The newest tick, with the day's limits where it has them."""
+        self.tick = tick
+        self.price = tick.last_price
+        self.limit_up = tick.limit_up or self.limit_up
+        self.limit_down = tick.limit_down or self.limit_down
+        minute = tick.datetime.replace(second=0, microsecond=0) + MINUTE
+        self.timers = (minute + MINUTE_GRACE, minute + SEGMENT_GRACE, minute + SEGMENT_GRACE + MINUTE)
+
+    def is_auction(self, tick: TickData) -> bool:
+        return self.opening is not None and tick.datetime < self.opening
+
+
+class TickSeat(Seat):
+    """EnginePort on ticks."""
+
+    market_kind = TickMarket
+    markets: dict[str, TickMarket]  # type: ignore[assignment]
+
+    def __init__(self, *plan: object) -> None:
+        super().__init__(*plan)  # type: ignore[arg-type]
+        first = next(iter(self.markets.values()))
+        self._moment = first.row_time(first.days[0].start)
+        self._by_id: dict[str, Order] = {}
+        self._minute: dict[str, BarData] = {}
+
+    # ---- time and place
+
+    @property
+    def moment(self) -> Time:
+        return self._moment
+
+    def takes_orders(self, market: Market) -> bool:
+        return market.sessions.phase_at(self._moment).accepts_orders
+
+    def takes_cancels(self, market: Market) -> bool:
+        return market.sessions.phase_at(self._moment) not in (Phase.CLOSED, Phase.AUCTION_MATCH)
+
+    def enter(self, order: Order) -> None:
+        market = order.market
+        assert isinstance(market, TickMarket)
+        self._by_id[order.order_id] = order
+        resting = Resting(
+            order_id=order.order_id,
+            direction=order.direction,
+            price=order.price,
+            volume=order.left,
+            sequence=order.number,
+        )
+        if market.sessions.phase_at(self._moment) is Phase.AUCTION_ORDER:
+            market.matcher = market.matcher.rest(resting)
+        else:
+            self._apply(market, market.matcher.enter(resting), takes=True)
+
+    def leave(self, order: Order) -> None:
+        market = order.market
+        assert isinstance(market, TickMarket)
+        market.matcher = market.matcher.cancel(order.order_id).matcher
+        self._by_id.pop(order.order_id, None)
+
+    def _apply(self, market: TickMarket, outcome: Outcome, takes: bool) -> None:
+        market.matcher = outcome.matcher
+        for fill in outcome.fills:
+            order = self._by_id.get(fill.order_id)
+            if order is not None and order.status.is_active:
+                self._fill(market, order, fill, takes)
+
+    def _fill(self, market: TickMarket, order: Order, fill: Fill, takes: bool) -> None:
+        price, sign = fill.price, order.sign
+        if takes and market.slip:
+            bound = min if sign > 0 else max
+            price = market.within_limits(bound(market.grid.nearest(price + sign * market.slip), order.price))
+        self.fill(order, price, fill.volume, (price - fill.price) * sign)
+
+    # ---- the course
+
+    def play(self, day: date, today: dict[str, TradingDay]) -> None:
+        for market, tick in self._ticks(today):
+            self._pass_time(tick.datetime)
+            self._moment = tick.datetime
+            self._meet(market, tick)
+            if self.is_margin_called and not market.is_auction(tick):
+                self.is_margin_called = False
+                for name in today:
+                    self.close_everything(self.markets[name])
+                self.tell()
+            self._tell_bars(market, market.bars.on_tick(tick))
+            self.strategy.on_tick(tick)
+            self.tell()
+            if self.money.exposure:
+                self.survives(self.money.balance_at(self.prices()))
+        self._close(day, today)
+
+    def _ticks(self, today: dict[str, TradingDay]) -> Iterator[tuple[TickMarket, TickData]]:
+        def of(market: TickMarket, day: TradingDay) -> Iterator[tuple[TickMarket, TickData]]:
+            for row in range(day.start, day.stop):
+                market.row = row
+                yield market, market.series.tick(row)
+
+        return merge(
+            *(of(self.markets[name], day) for name, day in today.items()),
+            key=lambda one: (one[1].datetime, one[1].symbol),
+        )
+
+    def _pass_time(self, until: Time) -> None:
+        """The timers that close a minute when no tick comes to do it."""
+        due = sorted(
+            (timer, market.symbol, market)
+            for market in self.markets.values()
+            for timer in market.timers
+            if timer < until
+        )
+        for timer, _, market in due:
+            self._moment = timer
+            self._tell_bars(market, market.bars.on_time(timer))
+        for market in self.markets.values():
+            market.timers = tuple(timer for timer in market.timers if timer >= until)
+
+    def _meet(self, market: TickMarket, tick: TickData) -> None:
+        market.saw(tick)
+        if market.is_auction(tick):
+            self._apply(market, market.matcher.on_auction(tick.last_price, tick.last_volume), takes=False)
+        else:
+            self._apply(market, market.matcher.on_tick(tick), takes=False)
+        self.tell()
+        if market.is_auction(tick):
+            return
+        for stop in tuple(market.stops):
+            if stop.status is StopOrderStatus.WAITING and (tick.last_price - stop.price) * stop.sign >= 0:
+                self.trigger(stop, self._crossing_price(market, stop, tick))
+                self.tell()
+
+    def _crossing_price(self, market: TickMarket, stop: Stop, tick: TickData) -> float:
+        if stop.direction is Direction.LONG:
+            return tick.limit_up or tick.ask_price_1 or tick.last_price
+        return tick.limit_down or tick.bid_price_1 or tick.last_price
+
+    def _tell_bars(self, market: TickMarket, bars: list[BarData]) -> None:
+        strategy = self.strategy
+        for bar in bars:
+            if isinstance(strategy, CtaTemplate):
+                strategy.on_bar(bar)
+            elif isinstance(strategy, StrategyTemplate):
+                self._collect(strategy, bar)
+            self.tell()
+
+    def _collect(self, strategy: StrategyTemplate, bar: BarData) -> None:
+        """The legs' bars of one minute are told together: when a later minute begins, or all are there."""
+        if self._minute and next(iter(self._minute.values())).datetime != bar.datetime:
+            self._tell_minute(strategy)
+        self._minute[bar.vt_symbol] = bar
+        if len(self._minute) == len(self.markets):
+            self._tell_minute(strategy)
+
+    def _tell_minute(self, strategy: StrategyTemplate) -> None:
+        bars, self._minute = self._minute, {}
+        strategy.on_bars(bars)
+
+    def _close(self, day: date, today: dict[str, TradingDay]) -> None:
+        """After the last tick: the day's last minute, then the close, when the data reaches it."""
+        for name in today:
+            market = self.markets[name]
+            close = market.sessions.segments(day)[-1].end
+            if today[name].stop == len(market.series) and self._moment < close - 2 * MINUTE:
+                continue
+            self._moment = max(self._moment, close)
+            self.expire(market)
+            market.matcher = market.matcher.on_day_end().matcher
+        self.tell()
+        self._pass_time(self._moment + SEGMENT_GRACE + MINUTE + SECOND)
+        if self._minute and isinstance(self.strategy, StrategyTemplate):
+            self._tell_minute(self.strategy)
+            self.tell()
