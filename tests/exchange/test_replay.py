@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from arbig.backtest.series import TickSeries
 from arbig.domain.messages import TickData, encode
 from arbig.exchange.counter import Counter
 from arbig.exchange.server import counter_of
 from arbig.runtime.settings import Settings, SettingsError, load_settings
 from arbig.runtime.simulation import load_simulation
+from arbig.store.ticks import TickStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +59,27 @@ def test_the_recorded_ticks_are_the_market(
     exchange = replaying(*map(encode, mixed)).exchange
     played = [event for event in exchange.advance_to(moment("10-14 21:10:00")) if isinstance(event, TickData)]
     assert played == morning
+
+
+def test_a_day_that_market_recorded_is_the_market(
+    settings: Settings, tmp_path: Path, morning: list[TickData], moment: Callable[[str], Any]
+) -> None:
+    path = TickStore(tmp_path / "ticks").write_day(TickSeries.from_ticks(morning))
+    config = load_simulation(settings).model_copy(update={"replay": path, "history_days": 1})
+    counter = counter_of(settings, config)
+    played = [t for t in counter.exchange.advance_to(moment("10-14 21:10:00")) if isinstance(t, TickData)]
+    assert [without_place(tick) for tick in played] == [without_place(tick) for tick in morning]
+    counter.close()
+    path.write_bytes(b"torn")
+    with pytest.raises(
+        SettingsError, match=r"replay: .*2025-10-15\.parquet: not a tick file .*; or write replay: null$"
+    ):
+        counter_of(settings, config)
+
+
+def without_place(tick: TickData) -> TickData:
+    """Its number in the day and the account are not recorded."""
+    return structs.replace(tick, seq=None, account_id=None)
 
 
 def test_a_day_that_is_not_recorded_is_made(

@@ -224,19 +224,6 @@ def test_a_new_trading_day_finishes_the_old_ones_bars_and_drops_its_ticks(house:
     flow(story)
 
 
-def test_recorded_ticks_are_kept_as_the_simulated_exchange_replays_them(new_house: Any, kit: Any) -> None:
-    async def story() -> None:
-        house = new_house("recorded", record_ticks=True)
-        await house.start()
-        ticks = [kit.tick("15 14:59:10", 900.0, 10), kit.tick("15 14:59:50", 900.0, 12)]
-        await house.play(kit.at("15 14:58:00"), *ticks, kit.at("15 15:00:06"), kit.event(EventType.SETTLED))
-        kept = (house.settings.data / "ticks" / "2025-10-15.jsonl").read_bytes()
-        assert kept.splitlines() == [encode(tick) for tick in ticks]
-        await house.stop()
-
-    asyncio.run(story())
-
-
 def test_the_same_ticks_give_the_same_bytes_whenever_the_timer_beats(new_house: Any, kit: Any) -> None:
     ticks = [kit.tick("14 21:00:00.500", 900.0, 1, seq=1)]
     for n in range(1, 60):

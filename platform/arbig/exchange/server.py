@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -206,20 +206,9 @@ def _recorded(settings: Settings, config: SimulationConfig) -> Recorded:
     if config.replay is None:
         return {}
     path = config.replay if config.replay.is_absolute() else settings.root / config.replay
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise SettingsError(
-            f"config/simulation.yaml: replay: {path}: {error.strerror}; write e.g. replay: null"
-        ) from None
     days: dict[tuple[str, date], list[TickData]] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            tick = decode(TickData, line)
-        except MessageError as error:
-            raise SettingsError(f"{path}: line {number}: {error}; remove the line") from None
-        if tick.trading_day is None:
-            raise SettingsError(f"{path}: line {number}: trading_day is missing; every tick of a recorded day names it")
+    for tick in _ticks_of_file(path) if path.suffix == ".parquet" else _ticks_of_lines(path):
+        assert tick.trading_day is not None
         days.setdefault((tick.symbol, tick.trading_day), []).append(tick)
     last = max((day for _, day in days), default=None)
     if last is None or last < config.first_day:
@@ -229,6 +218,33 @@ def _recorded(settings: Settings, config: SimulationConfig) -> Recorded:
             + ("replay: null" if last is None else f"first_day: {last}")
         )
     return {key: sorted(ticks, key=lambda tick: tick.datetime) for key, ticks in days.items()}
+
+
+def _ticks_of_file(path: Path) -> Iterator[TickData]:
+    """What Market recorded (`record_ticks: true`)."""
+    from arbig.store.ticks import TickFileError, read_file
+
+    try:
+        return read_file(path).ticks()
+    except TickFileError as error:
+        raise SettingsError(f"config/simulation.yaml: replay: {error}; or write replay: null") from None
+
+
+def _ticks_of_lines(path: Path) -> Iterator[TickData]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise SettingsError(
+            f"config/simulation.yaml: replay: {path}: {error.strerror}; write e.g. replay: null"
+        ) from None
+    for number, line in enumerate(lines, 1):
+        try:
+            tick = decode(TickData, line)
+        except MessageError as error:
+            raise SettingsError(f"{path}: line {number}: {error}; remove the line") from None
+        if tick.trading_day is None:
+            raise SettingsError(f"{path}: line {number}: trading_day is missing; every tick of a recorded day names it")
+        yield tick
 
 
 def main() -> None:

@@ -2,14 +2,14 @@
 
 `data/market/{trading day}.jsonl` holds the ticks as they came and between them, marked by their first character:
 `+au2512` a symbol begins (with the time since when nothing of it was missed), `@2025-10-15T09:01:02` the exchange's
-clock, `!down` and `!up` the connection. The day is dropped at settlement; when ticks are recorded, they go to
-`data/ticks/` first.
+clock, `!down` and `!up` the connection. The day is dropped at settlement, or handed on when ticks are recorded
+(`recording.py`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 
@@ -52,7 +52,8 @@ def event_of(line: bytes) -> Line | None:
 class TickJournal:
     """One file per trading day, the newest one written to. A line torn by a crash is cut off at opening."""
 
-    def __init__(self, folder: Path, keep: Path | None) -> None:
+    def __init__(self, folder: Path, keep: Callable[[Path], None] | None) -> None:
+        """`keep` takes the file of a day that is over, instead of its end."""
         self._folder = folder
         self._keep = keep
         self._handle: int | None = None
@@ -99,16 +100,7 @@ class TickJournal:
         if self._keep is None:
             self._path(day).unlink(missing_ok=True)
         elif self._path(day).exists():
-            self._record(self._path(day), self._keep)
-
-    def _record(self, path: Path, folder: Path) -> None:
-        """The ticks alone, as the simulated exchange replays them."""
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f".{path.name}.new"
-        with path.open("rb") as lines, fresh.open("wb") as ticks:
-            ticks.writelines(line for line in lines if line.startswith(b"{") and line.endswith(b"\n"))
-        fresh.replace(folder / path.name)
-        path.unlink()
+            self._keep(self._path(day))
 
     def close(self) -> None:
         if self._handle is not None:

@@ -26,6 +26,7 @@ from arbig.market.history import Ask, History, on_wire
 from arbig.market.hours import Hours
 from arbig.market.journal import TickJournal
 from arbig.market.queries import Gap, QueryError, answer, question
+from arbig.market.recording import Recorder
 from arbig.market.subscriber import Received, TickSubscriber
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
@@ -58,8 +59,9 @@ class MarketService(Service):
         self._hours = Hours(load_instruments(settings), load_calendar(settings))
         self._store = BarStore(folder(settings.data / "bars"))
         self._cache = MarketCache(self._store)
-        keep = settings.data / "ticks" if settings.record_ticks else None
-        self._journal = TickJournal(folder(settings.data / "market"), keep)
+        kept = folder(settings.data / "market")
+        self._recorder = Recorder(kept / "finished", settings.data / "ticks", clock)
+        self._journal = TickJournal(kept, self._recorder.take if settings.record_ticks else None)
         self._builder = BarBuilder(self._hours, self._journal, self._last_stored, clock)
         self._history = History(self._ask, self._hours, self._store, self._cache, config.history_days)
         self._subscriber = TickSubscriber(bus, clock)
@@ -82,6 +84,7 @@ class MarketService(Service):
         self._builder.begin(self.settings.symbols)
         if not connected:
             self._builder.on_link(Link.DOWN)
+        self.spawn(self._recorder.live(), "recording")
         standing = asyncio.Event()
         self.spawn(self._subscribe(standing), "ticks")
         self.spawn(self.bus.consume(group_of(MARKET), {EVENT.name: self._on_event}), "events")

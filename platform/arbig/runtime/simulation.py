@@ -41,7 +41,7 @@ class SimulationConfig(Config):
     closing_grace: float = Field(6.0, ge=6, le=60)
     wait_for: list[str] = Field(["market", "trading", "strategy"], examples=[["market"]])
     reconnect_seconds: list[float] = Field([5.0, 10.0, 30.0, 60.0], min_length=1)
-    replay: Path | None = Field(None, examples=["data/ticks/au2512-2025-10-15.jsonl"])
+    replay: Path | None = Field(None, examples=["data/ticks/au2512/2025-10-15.parquet"])
     rejects: list[RejectConfig] = Field([], examples=[[{"at_order": 3, "error_id": 31}]])
     products: dict[str, ProductConfig] = Field({}, examples=[{"au": {"start_price": 880}}])
 

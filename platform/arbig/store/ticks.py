@@ -47,33 +47,40 @@ class TickStore:
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            pyarrow.parquet.write_table(_table(ticks), fresh, compression="zstd")
+            with fresh.open("wb") as file:
+                pyarrow.parquet.write_table(_table(ticks), file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())  # whoever recorded the day forgets it now
             fresh.replace(path)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
             raise TickFileError(
                 f"{path}: not written ({error.strerror or error}); make room, or give another folder"
             ) from None
+        finally:
+            fresh.unlink(missing_ok=True)
         return path
 
     def read_day(self, symbol: str, day: date) -> TickSeries:
         """The day's ticks. Raises TickFileError when there is no such file, or none that can be read."""
-        path = self.path(symbol, day)
-        try:
-            table = pyarrow.parquet.read_table(path, partitioning=None)
-            exchange = Exchange(table["exchange"][0].as_py())
-            return TickSeries(
-                symbol=symbol,
-                exchange=exchange,
-                datetime=table["datetime"].to_numpy().astype("datetime64[ms]"),
-                trading_day=table["trading_day"].to_numpy().astype("datetime64[D]"),
-                **{name: table[name].to_numpy().astype(np.float64) for name in TICK_COLUMNS},
-            )
-        except FileNotFoundError:
-            raise TickFileError(f"{path}: no such file; record or import the day's ticks") from None
-        except (OSError, pyarrow.ArrowException, KeyError, IndexError, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise TickFileError(f"{path}: not a tick file ({reason}); remove it and import the day again") from None
+        return read_file(self.path(symbol, day))
+
+
+def read_file(path: Path) -> TickSeries:
+    """One file. Raises TickFileError."""
+    try:
+        table = pyarrow.parquet.read_table(path, partitioning=None)
+        return TickSeries(
+            symbol=table["symbol"][0].as_py(),
+            exchange=Exchange(table["exchange"][0].as_py()),
+            datetime=table["datetime"].to_numpy().astype("datetime64[ms]"),
+            trading_day=table["trading_day"].to_numpy().astype("datetime64[D]"),
+            **{name: table[name].to_numpy().astype(np.float64) for name in TICK_COLUMNS},
+        )
+    except FileNotFoundError:
+        raise TickFileError(f"{path}: no such file; record or import the day's ticks") from None
+    except (OSError, pyarrow.ArrowException, KeyError, IndexError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise TickFileError(f"{path}: not a tick file ({reason}); remove it and import the day again") from None
 
 
 def _table(ticks: TickSeries) -> pyarrow.Table:
