@@ -54,34 +54,36 @@ def read_days(folder: Path, instrument: Instrument, days: Sequence[date]) -> Bar
         trading_day=np.repeat(np.array(days, "datetime64[D]"), sizes),
         **columns,
     )
-    wrong = next(faults(series), None)
-    if wrong is not None:
-        row, found, expected = wrong
+    for row, column, found, expected in faults(series):
         index = int(np.searchsorted(np.cumsum(sizes), row, side="right"))
         line = row - int(sizes[:index].sum()) + 2
         raise HistoryError(
-            f"{paths[index]}: row {line}: found {found}, expected {expected}; mend the row, or remove the file and "
-            "import the day again"
+            f"{paths[index]}: row {line}, column {column}: found {found}, expected {expected}; mend the row, or remove "
+            "the file and import the day again"
         )
     return series
 
 
-def faults(series: BarSeries) -> Iterator[tuple[int, str, str]]:
-    """Rows no backtest may read, the first of each kind: (row, found, expected)."""
+def faults(series: BarSeries) -> Iterator[tuple[int, str, str, str]]:
+    """Rows no backtest may read, the first of each kind: (row, column, found, expected)."""
     for name in PRICES.values():
         column = getattr(series, name)
         for row in _first(~(np.isfinite(column) & (column > 0))):
-            yield row, f"{name} {column[row]}", "a price above zero"
+            yield row, name, str(column[row]), "a price above zero"
     for row in _first(~(np.isfinite(series.volume) & (series.volume >= 0))):
-        yield row, f"volume {series.volume[row]}", "zero or more lots"
-    body_high, body_low = np.maximum(series.open, series.close), np.minimum(series.open, series.close)
-    for row in _first((series.high < body_high) | (series.low > body_low)):
-        prices = f"{series.open[row]} {series.high[row]} {series.low[row]} {series.close[row]}"
-        yield row, f"open high low close {prices}", "high the highest of them and low the lowest"
+        yield row, "volume", str(series.volume[row]), "zero or more lots"
+    for name, column, worst in (
+        ("high", series.high, np.maximum(series.open, series.close)),
+        ("low", -series.low, -np.minimum(series.open, series.close)),
+    ):
+        for row in _first(column < worst):
+            body = f"open {series.open[row]} and close {series.close[row]}"
+            yield row, name, str(getattr(series, name)[row]), f"the {name}est price, with {body}"
     steps = np.diff(series.datetime).astype(np.int64)
     for row in _first(steps <= 0):
-        kind = "twice" if steps[row] == 0 else f"after {series.datetime[row]}"
-        yield row + 1, f"{series.datetime[row + 1]} {kind}", "rows in order of time, each once"
+        times = np.datetime_as_string(series.datetime[row : row + 2])
+        found = f"{times[1]} twice" if steps[row] == 0 else f"{times[1]} after {times[0]}"
+        yield row + 1, "datetime", found, "rows in order of time, each once"
 
 
 def _first(wrong: NDArray[np.bool_]) -> Iterator[int]:
@@ -91,10 +93,10 @@ def _first(wrong: NDArray[np.bool_]) -> Iterator[int]:
 
 def checked(series: BarSeries) -> BarSeries:
     """The series itself. Raises HistoryError naming the first row that no backtest may read."""
-    wrong = next(faults(series), None)
-    if wrong is not None:
-        row, found, expected = wrong
-        raise HistoryError(f"{series.symbol}: row {row}: found {found}, expected {expected}; mend or drop the row")
+    for row, column, found, expected in faults(series):
+        raise HistoryError(
+            f"{series.symbol}: row {row}, column {column}: found {found}, expected {expected}; mend or drop the row"
+        )
     return series
 
 
@@ -108,6 +110,12 @@ def joined(pieces: Sequence[S]) -> S:
     return replace(pieces[0], **columns)
 
 
+def same_rows(one: Series, other: Series) -> bool:
+    """Whether two series hold the same values."""
+    columns = [field.name for field in fields(one) if isinstance(getattr(one, field.name), np.ndarray)]
+    return len(one) == len(other) and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in columns)
+
+
 def write_whole(path: Path, text: bytes) -> None:
     """A whole file: a crash or a full disk leaves it as it was. Raises HistoryError."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
@@ -119,10 +127,11 @@ def write_whole(path: Path, text: bytes) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise HistoryError(
             f"{path}: not written ({error.strerror}); make room, or give another folder: Desk(history=...)"
         ) from None
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def text_of(series: BarSeries) -> bytes:

@@ -7,13 +7,14 @@ bars = history.bars("au2512", "2025-09-01", "2025-09-30")
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,16 +23,28 @@ from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.instruments import Instrument, InstrumentBook
 from arbig.domain.sessions import CalendarError, TradingCalendar
 from arbig.lab.barfiles import HistoryError as HistoryError
-from arbig.lab.barfiles import by_day, checked, days_in, joined, read_days, text_of, write_whole
+from arbig.lab.barfiles import by_day, checked, days_in, joined, read_days, same_rows, text_of, write_whole
 from arbig.lab.progress import watched
 from arbig.runtime.settings import Settings
 
 if TYPE_CHECKING:
     import pandas
 
+    from arbig.lab.columns import Reading
+    from arbig.lab.importing import Imported
     from arbig.store.ticks import TickStore
 
 Day: TypeAlias = str | date | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A day's file to be written; `same` when it stands there already."""
+
+    day: date
+    path: Path
+    same: bool
+    write: Callable[[], object]
 
 
 class History:
@@ -100,18 +113,7 @@ class History:
     def write(self, series: BarSeries, replace: bool = False) -> list[date]:
         """Keep a series, day by day; returns the days written. A day that is there already and the same is left alone;
         one with other bars is refused, before anything is written, unless `replace`."""
-        folder = self._place(self.book.get(series.symbol))
-        fresh = [(folder / f"{day}.csv", text_of(bars)) for day, bars in by_day(checked(series))]
-        fresh = [(path, text) for path, text in fresh if not (path.exists() and path.read_bytes() == text)]
-        known = [path for path, _ in fresh if path.exists()]
-        if known and not replace:
-            raise HistoryError(
-                f"{known[0]}: there are other bars of that day already ({len(known)} such days); write them over with "
-                "replace=True, or use another folder: Desk(history=...)"
-            )
-        for path, text in fresh:
-            write_whole(path, text)
-        return [date.fromisoformat(path.stem) for path, _ in fresh]
+        return _written(self._changes(checked(series), replace))
 
     def generate(
         self,
@@ -144,16 +146,111 @@ class History:
         for path, sessions in watched(paths(prices, instrument.symbol, days), instrument.symbol, len(days), progress):
             made.append(minute_series(path, sessions.continuous(path.trading_day)))
             if ticks:
-                self.write_ticks(tick_series(path))
+                self.write_ticks(tick_series(path), replace)
         series = joined(made)
         self.write(series, replace)
         return series
 
-    def write_ticks(self, series: TickSeries) -> list[date]:
-        """Keep ticks, day by day; returns the days written. What was there of such a day is replaced."""
-        self.book.get(series.symbol)
+    def write_ticks(self, series: TickSeries, replace: bool = False) -> list[date]:
+        """As `write`, for ticks."""
+        return _written(self._changes(series, replace))
+
+    def _changes(self, series: BarSeries | TickSeries, replace: bool) -> list[Change]:
+        """The days that have to be written, and how. Raises HistoryError when that would write over other rows."""
+        symbol = self.book.get(series.symbol).symbol
         with _one_kind_of_error():
-            return [date.fromisoformat(self._ticks.write_day(ticks).stem) for _, ticks in by_day(series)]
+            changes = [self._change(symbol, day, rows) for day, rows in by_day(series)]
+        fresh = [change for change in changes if not change.same]
+        known = [change.path for change in fresh if change.path.exists()]
+        if known and not replace:
+            raise HistoryError(
+                f"{known[0]}: there are other rows of that day already ({len(known)} such days); write them over with "
+                "replace=True, or use another folder: Desk(history=...)"
+            )
+        return fresh
+
+    def _change(self, symbol: str, day: date, rows: BarSeries | TickSeries) -> Change:
+        if isinstance(rows, BarSeries):
+            path, text = self.folder / symbol / f"{day}.csv", text_of(rows)
+            return Change(day, path, path.exists() and path.read_bytes() == text, lambda: write_whole(path, text))
+        path = self._ticks.path(symbol, day)
+        same = path.exists() and same_rows(self._ticks.read_day(symbol, day), rows)
+        return Change(day, path, same, lambda: self._ticks.write_day(rows))
+
+    def import_csv(self, path: Path | str, symbol: str | None = None, **options: Any) -> list[Imported]:
+        """Bars or ticks from a CSV file; one entry a contract. Columns are known by the names that vnpy, tqsdk, rqdata,
+        Wind (English and Chinese), tushare and JoinQuant give them.
+
+        symbol: which contract, needed when no column says it, else chooses among several
+        columns: ours -> theirs for what has another name, e.g. {"close": "px_last"}
+        stamps: "start" or "end" of the bar; "auto" looks at the rows around the breaks, then at the source
+        timezone: of times that carry no zone
+        off_session: "refuse" rows outside the trading hours, or "drop" them
+        replace: write over days that have other bars
+        Auction rows join their session's first minute, a row at a segment's end its last. Everything is checked before
+        the first day is written; Ctrl-C leaves whole days. Raises HistoryError naming the row, UnknownSymbol.
+        """
+        from arbig.lab.columns import Reading
+        from arbig.lab.importing import read_csv
+
+        place = Path(path)
+        return self._import([read_csv(place)], Reading(str(place), 2), symbol, **options)
+
+    def import_parquet(self, path: Path | str, symbol: str | None = None, **options: Any) -> list[Imported]:
+        """As `import_csv`, from a Parquet file."""
+        from arbig.lab.columns import Reading
+        from arbig.lab.importing import read_parquet
+
+        place = Path(path)
+        return self._import([read_parquet(place)], Reading(str(place), 0), symbol, **options)
+
+    def import_frame(self, frame: pandas.DataFrame, symbol: str | None = None, **options: Any) -> list[Imported]:
+        """As `import_csv`, from a DataFrame; its times may be the index."""
+        from arbig.lab.columns import Reading
+
+        return self._import([frame], Reading("DataFrame", 0), symbol, **options)
+
+    def import_vnpy(
+        self,
+        path: Path | str,
+        symbol: str | None = None,
+        kind: Literal["bars", "ticks"] = "bars",
+        **options: Any,
+    ) -> list[Imported]:
+        """As `import_csv`, from vnpy's SQLite database (its one-minute bars, or its ticks); without a symbol every
+        contract of it. `timezone`: vnpy's database.timezone, if that is not Shanghai's."""
+        from arbig.lab.columns import Reading
+        from arbig.lab.importing import read_vnpy
+
+        place = Path(path)
+        bare = None if symbol is None else self.book.get(symbol).symbol
+        frames = list(read_vnpy(place, kind, bare))
+        if not frames:
+            raise HistoryError(f"{place}: no {kind} of {symbol or 'any contract'}")
+        return self._import(frames, Reading(str(place), 0), symbol, **options)
+
+    def _import(
+        self,
+        frames: Sequence[pandas.DataFrame],
+        reading: Reading,
+        symbol: str | None,
+        replace: bool = False,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> list[Imported]:
+        """Read and check everything, then write, a trading day at a time."""
+        from arbig.lab.importing import Options, contracts
+
+        chosen = Options(symbol=symbol, **options)
+        found = [part for frame in frames for part in contracts(frame, reading, chosen, self.book, self.calendar)]
+        changes = [self._changes(part.series, replace) for part in found]
+        _written(
+            watched([change for part in changes for change in part], reading.name, sum(map(len, changes)), progress)
+        )
+        return [
+            dataclasses.replace(part, written=tuple(change.day for change in days))
+            for part, days in zip(found, changes, strict=True)
+        ]
 
     def _among(self, known: list[date], place: Path, start: Day, end: Day) -> list[date]:
         first, last = _range(start, end)
@@ -203,6 +300,15 @@ def _day(name: str, given: Day) -> date | None:
         return date.fromisoformat(given)
     except (TypeError, ValueError):
         raise HistoryError(f'{name}: found {given!r}, expected a trading day, e.g. "2025-10-15"') from None
+
+
+def _written(changes: Iterable[Change]) -> list[date]:
+    days = []
+    with _one_kind_of_error():
+        for change in changes:
+            change.write()
+            days.append(change.day)
+    return days
 
 
 @contextmanager
