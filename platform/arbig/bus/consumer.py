@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 import hiredis
@@ -102,7 +103,8 @@ class Consumer:
         new = dict.fromkeys(self._handlers, NEW)
         until = _now() + RECHECK_SECONDS
         while _now() < until:
-            batch = await self._read(line, new, self._is_due(), block=ACK_SECONDS if self._done else BLOCK_SECONDS)
+            left = self._left()
+            batch = await self._read(line, new, left <= 0, left if left > 0 else BLOCK_SECONDS)
             working()
             for entry in (entry for entries in batch.values() for entry in entries):
                 await self._handle(entry)
@@ -114,7 +116,7 @@ class Consumer:
         self, line: Line, after: Mapping[str, str], acknowledge: bool, block: float | None
     ) -> dict[str, list[Entry]]:
         """One XREADGROUP, with the acknowledgements before it in the same write."""
-        blocking = () if block is None else ("BLOCK", str(int(block * 1000)))
+        blocking = () if block is None else ("BLOCK", str(ceil(block * 1000)))
         reading = ("XREADGROUP", "GROUP", self._group, self._name, "COUNT", str(BATCH), *blocking)
         acks = self._acknowledgements() if acknowledge else []
         reply = await self._ask(line, [*acks, (*reading, "STREAMS", *after, *after.values())], block or 0.0)
@@ -157,8 +159,13 @@ class Consumer:
         if self._done_since is None:
             self._done_since = _now()
 
+    def _left(self) -> float:
+        """Seconds until acknowledgements are due. Then they go by themselves, rather than with the next entry, whose
+        effects would wait behind them: the server writes its file for both."""
+        return BLOCK_SECONDS if self._done_since is None else self._done_since + ACK_SECONDS - _now()
+
     def _is_due(self) -> bool:
-        return self._done_since is not None and _now() - self._done_since >= ACK_SECONDS
+        return self._left() <= 0
 
     def _acknowledgements(self) -> list[Command]:
         return [("XACK", stream, self._group, *ids) for stream, ids in self._done.items()]
