@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from sqlalchemy import create_engine, select
 from arbig.store import tables
 from arbig.store.database import Database, StoreError, version_of
 from arbig.store.migrations.upgrade import config_for, upgrade
+from arbig.store.sqlite import LOG_BYTES
 
 
 def specification_database(path: Path) -> None:
@@ -81,7 +83,7 @@ def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "trading.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0099'")
     connection.close()
-    with pytest.raises(StoreError, match=r"trading.db has schema 0099, newer than this build's 0002"):
+    with pytest.raises(StoreError, match=r"trading.db has schema 0099, newer than this build's 0003"):
         Database.open(tmp_path / "trading.db")
 
 
@@ -103,3 +105,20 @@ def test_tables_without_a_version_are_not_touched(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match="without a schema version"):
         Database.open(tmp_path / "trading.db")
+
+
+def test_a_log_laid_out_at_its_full_length_gives_back_every_commit_after_a_death(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "trading.db")
+    for number in range(3):
+        with database.quick() as connection:
+            connection.execute("INSERT INTO inbox VALUES (?, 'SEND_ORDER', '', '2025-10-15 21:05:00')", [f"r{number}"])
+    (tmp_path / "dead").mkdir()
+    for name in ("trading.db", "trading.db-wal"):
+        shutil.copy(tmp_path / name, tmp_path / "dead" / name)
+    database.close()
+    assert (tmp_path / "dead" / "trading.db-wal").stat().st_size == LOG_BYTES
+    database = Database.open(tmp_path / "dead" / "trading.db")
+    with database.reading() as connection:
+        found = connection.execute(select(tables.inbox.c.request_id)).scalars().all()
+    database.close()
+    assert sorted(found) == ["r0", "r1", "r2"]

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.exc import DBAPIError
 
 from arbig.store import tables
-from arbig.store.sqlite import PRAGMAS, explained
+from arbig.store.sqlite import PRAGMAS, explained, lay_out_log
 from arbig.store.sqlite import StoreError as StoreError
 
 
@@ -29,6 +29,8 @@ class Database:
         self.engine = _engine(path)
         with self.errors():
             self._writer = self.engine.connect()
+        driver: Any = self._writer.connection.dbapi_connection
+        self._driver: sqlite3.Connection = driver
 
     @classmethod
     def open(cls, path: Path) -> Database:
@@ -42,6 +44,7 @@ class Database:
             with database.errors():
                 _check(database)
                 _migrate(database)
+            lay_out_log(path)
         except StoreError:
             database.close()
             raise
@@ -63,6 +66,12 @@ class Database:
             yield self._writer
 
     @contextmanager
+    def quick(self) -> Iterator[sqlite3.Connection]:
+        """The same for prepared statements: straight to the driver."""
+        with self.errors(), self._driver:
+            yield self._driver
+
+    @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A view of its own; may be used in another thread than the writer's."""
         with self.errors(), self.engine.connect() as connection:
@@ -77,22 +86,21 @@ class Prepared:
     """A statement compiled once, for what is written with every order: finding a compiled one again, as a plain
     `execute` does, costs about as much as the disk."""
 
-    _dialect = sqlite_dialect(paramstyle="named")
+    _dialect = sqlite_dialect(paramstyle="qmark")
 
     def __init__(self, statement: Insert | Update) -> None:
         compiled = statement.compile(dialect=self._dialect)
         self._sql = str(compiled)
+        binds = {name: bind for bind, name in compiled.bind_names.items()}
         self._encoders = [
             (bind.key, bind.type.dialect_impl(self._dialect).bind_processor(self._dialect))
-            for bind in compiled.bind_names
+            for bind in map(binds.__getitem__, compiled.positiontup or ())
         ]
 
-    def execute(self, connection: Connection, row: Mapping[str, Any]) -> int:
+    def execute(self, connection: sqlite3.Connection, row: Mapping[str, Any]) -> int:
         """How many rows it touched."""
-        values = {key: row[key] if encode is None else encode(row[key]) for key, encode in self._encoders}
-        cursor = connection.connection.cursor()
-        cursor.execute(self._sql, values)
-        return cursor.rowcount
+        values = [row[key] if encode is None else encode(row[key]) for key, encode in self._encoders]
+        return connection.execute(self._sql, values).rowcount
 
 
 def _engine(path: Path) -> Engine:

@@ -32,7 +32,7 @@ from arbig.domain.messages import (
     encode,
 )
 from arbig.domain.orders import OrderState, merge
-from arbig.store.sqlite import SqliteFile
+from arbig.store.sqlite import SqliteFile, lay_out_log
 
 SCHEMA_VERSION = 1
 KEPT = timedelta(days=10)
@@ -53,7 +53,7 @@ CREATE TABLE orders (
     cancel_wanted INTEGER NOT NULL DEFAULT 0,
     state BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX orders_by_exchange_id ON orders (trading_day, exchange, order_sys_id);
+CREATE INDEX orders_by_exchange_id ON orders (trading_day, exchange, order_sys_id) WHERE order_sys_id IS NOT NULL;
 CREATE INDEX orders_at_work ON orders (active) WHERE active = 1;
 CREATE TABLE cancels (request_id TEXT PRIMARY KEY, order_request_id TEXT, order_id TEXT) WITHOUT ROWID;
 CREATE INDEX cancels_of_order ON cancels (order_request_id);
@@ -154,7 +154,8 @@ class Journal:
         self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "Gateway")
         self._db = self._file.connection
         with self._file.transaction():
-            self._next_ref = self._meta("next_order_ref", 1)
+            self._next_ref = max(self._meta("next_order_ref", 1), self._highest_ref() + 1)
+        lay_out_log(path)
 
     # ---- commands ----
 
@@ -357,7 +358,6 @@ class Journal:
 
     def _insert(self, command: CommandData, sending: Sending) -> Row:
         ref, self._next_ref = self._next_ref, self._next_ref + 1
-        self._set_meta("next_order_ref", self._next_ref)
         today = self.trading_day or command.trading_day
         state = replace(
             OrderState.from_command(command), order_id=str(ref), account_id=self.account_id, trading_day=today
@@ -579,6 +579,10 @@ class Journal:
         number = self._meta(key, 0) + 1
         self._set_meta(key, number)
         return number
+
+    def _highest_ref(self) -> int:
+        """Of the orders that have a row; rows stay for ever."""
+        return int(self._db.execute("SELECT coalesce(max(order_ref), 0) FROM orders").fetchone()[0])
 
     def _meta(self, key: str, default: int) -> int:
         found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

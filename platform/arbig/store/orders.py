@@ -5,16 +5,16 @@ Times are the session clock's, as the exchange stamps orders and trades; `inbox.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from datetime import datetime as Time
-from sqlite3 import IntegrityError
 from typing import Any
 
 import msgspec
 from msgspec.structs import asdict, replace
-from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import RowMapping, Table, bindparam, delete, func, insert, or_, select, update
 
 from arbig.domain.messages import Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
 from arbig.domain.orders import OrderState, Stage
@@ -63,13 +63,13 @@ class OrderStore:
     def decide(self, received: Received, states: Sequence[OrderState], outgoing: Sequence[Outgoing]) -> bool:
         """Order, commands and answer together. False when the request was answered before: nothing is written."""
         try:
-            with self.database.transaction() as connection:
+            with self.database.quick() as connection:
                 _INSERT_RECEIVED.execute(connection, asdict(received))
                 for state in states:
                     _INSERT_ORDER.execute(connection, _row_of(state))
                 for message in outgoing:
                     _INSERT_OUTGOING.execute(connection, asdict(message))
-        except IntegrityError:
+        except sqlite3.IntegrityError:
             if self.answer(received.request_id) is None:
                 raise
             return False
@@ -118,7 +118,7 @@ class OrderStore:
 
     def save(self, states: Sequence[OrderState], outgoing: Sequence[Outgoing] = ()) -> None:
         """What is now known of these orders, and what is to be said about it."""
-        with self.database.transaction() as connection:
+        with self.database.quick() as connection:
             for state in states:
                 _upsert(connection, state)
             for message in outgoing:
@@ -127,12 +127,12 @@ class OrderStore:
     def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any]) -> bool:
         """A fill with what it changes. False when it is known already: nothing is written."""
         try:
-            with self.database.transaction() as connection:
+            with self.database.quick() as connection:
                 _INSERT_TRADE.execute(connection, _row_of_trade(trade))
                 if state is not None:
                     _upsert(connection, state)
                 _put_book(connection, book)
-        except IntegrityError:
+        except sqlite3.IntegrityError:
             if not self._is_known(trade):
                 raise
             return False
@@ -314,7 +314,7 @@ def _grouped(trades: Iterable[TradeData], name: Callable[[TradeData], str | None
     return found
 
 
-def _upsert(connection: Connection, state: OrderState) -> None:
+def _upsert(connection: sqlite3.Connection, state: OrderState) -> None:
     row = _row_of(state)
     change = _UPDATE_BY_REQUEST if state.request_id else _UPDATE_BY_ORDER
     keys = {"key_request_id": row["request_id"], "key_order_id": row["order_id"]}
@@ -339,7 +339,7 @@ def _trade_of(row: RowMapping) -> TradeData:
     )
 
 
-def _put_book(connection: Connection, book: Mapping[str, Any]) -> None:
+def _put_book(connection: sqlite3.Connection, book: Mapping[str, Any]) -> None:
     keys = {f"key_{name}": book[name] for name in _BOOK_KEY}
     if not _UPDATE_BOOK.execute(connection, {**book, **keys}):
         _INSERT_BOOK.execute(connection, book)

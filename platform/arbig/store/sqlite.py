@@ -5,13 +5,23 @@ lock beside it; every commit is on disk before it returns; whatever the disk doe
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=2000", "wal_autocheckpoint=4000")
+PRAGMAS = (
+    "page_size=2048",  # of a new file: a commit writes every page that it touches, whole
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=2000",
+    "wal_autocheckpoint=4000",
+)
+
+LOG_BYTES = 8 << 20
 
 MENDS = (
     ("readonly", "is read-only: make the folder and the file writable"),
@@ -68,6 +78,19 @@ class SqliteFile:
     def _roll_back(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+
+
+def lay_out_log(path: Path) -> None:
+    """Write the log of an open database to its usual length, with zeros. A commit that overwrites is on disk in half
+    the time of one that makes the file longer: the file system has nothing to note down for it."""
+    with suppress(OSError), path.with_name(f"{path.name}-wal").open("r+b") as log:
+        end = log.seek(0, os.SEEK_END)
+        try:
+            log.write(bytes(max(0, LOG_BYTES - end)))
+            log.flush()
+            os.fsync(log.fileno())
+        except OSError:  # a full disk: what room there is belongs to the orders
+            log.truncate(end)
 
 
 def _locked(path: Path, owner: str) -> IO[bytes]:

@@ -74,9 +74,10 @@ orders = Table(
     Column("run_id", Text),
     Column("code_hash", Text),
     Column("cause", Text),
-    Index("orders_by_parent", "parent_id"),
     Index("orders_by_day", "account_id", "trading_day", "status"),
 )
+
+Index("orders_by_parent", orders.c.parent_id, sqlite_where=orders.c.parent_id.is_not(None))
 
 trades = Table(
     "trades",
@@ -125,7 +126,6 @@ outbox = Table(
     Column("expires_at", ShanghaiTime),
     Column("published", Boolean, nullable=False),
 )
-Index("outbox_unpublished", outbox.c.id, sqlite_where=~outbox.c.published)
 
 strategy_positions = Table(
     "strategy_positions",
@@ -187,5 +187,5 @@ trading_states = Table(
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 """Alembic's own table, read without alembic."""
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
