@@ -47,6 +47,21 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+@contextmanager
+def research_errors() -> Iterator[None]:
+    """The same for a history, a plan or a strategy that cannot be used."""
+    from arbig.backtest.plan import PlanError
+    from arbig.domain.instruments import UnknownSymbol
+    from arbig.lab.barfiles import HistoryError
+    from arbig.runtime.loader import StrategyFault
+
+    try:
+        yield
+    except (HistoryError, PlanError, StrategyFault, UnknownSymbol) as error:
+        print(f"arbig: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
 @app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
@@ -173,12 +188,52 @@ def redis(
     typer.echo(json.dumps(reply, ensure_ascii=False) if as_json or not isinstance(reply, str) else reply)
 
 
+@app.command("check-lookahead")
+def check_lookahead(
+    strategy: Annotated[str, typer.Argument(help="A class in strategies/.")],
+    symbol: Annotated[str, typer.Argument(help="au2512; several as au2512,ag2512.")],
+    start: Annotated[str | None, typer.Option(help="First trading day, 2025-10-09.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last trading day.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="fast_window=12; repeat for more.")] = None,
+    matching: Annotated[str, typer.Option(help="realistic or vnpy.")] = "realistic",
+    cuts: Annotated[int, typer.Option(min=1, help="How many moments the data is cut at.")] = 8,
+    seed: Annotated[int, typer.Option(help="Draws the cuts and the scrambles.")] = 1,
+    history: Annotated[Path | None, typer.Option(help="Folder of the bars; data/bars when left out.")] = None,
+    data: Data = None,
+) -> None:
+    """Prove that a strategy does not look ahead. Exit code: 0 clean, 1 it does, 2 not proven."""
+    from arbig.lab.desk import Desk
+
+    symbols = symbol.split(",")
+    with one_line_errors(), research_errors():
+        report = Desk(data=data, history=history).check_lookahead(
+            strategy,
+            symbols if len(symbols) > 1 else symbol,
+            start,
+            end,
+            _params(param or []),
+            matching=matching,
+            cuts=cuts,
+            seed=seed,
+        )
+    typer.echo(repr(report))
+    raise typer.Exit(0 if report.ok else 1 if report.findings else 2)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def bench(context: typer.Context) -> None:
     """Measure latency, throughput and startup: arbig bench NAME [--json]."""
     from arbig.bench import app as benches
 
     benches(context.args, prog_name="arbig bench")
+
+
+def _params(given: list[str]) -> dict[str, Any]:
+    """`fast_window=12` as YAML reads it."""
+    import yaml
+
+    words = [one.partition("=") for one in given]
+    return {name.strip(): yaml.safe_load(value) for name, _, value in words}
 
 
 def _settings(data: Path | None, config: Path | None = None, port_offset: int | None = None) -> Settings:

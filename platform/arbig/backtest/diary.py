@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime as Time
-from typing import Any, NamedTuple
+from types import new_class
+from typing import Any, NamedTuple, cast
 
 from arbig.domain.messages import SHANGHAI, Direction, Offset
 from arbig.domain.template import BaseTemplate
@@ -88,7 +89,7 @@ def watched(kind: type[BaseTemplate], diary: Diary, callbacks: tuple[str, ...]) 
     body: dict[str, Any] = {name: _noting(getattr(kind, name), diary) for name in callbacks if hasattr(kind, name)}
     body |= {"__init__": begin, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     body |= {"__doc__": kind.__doc__}
-    return type(kind)(kind.__name__, (kind,), body)
+    return cast("type[BaseTemplate]", new_class(kind.__name__, (kind,), exec_body=lambda names: names.update(body)))
 
 
 def _noting(callback: Callable[[Any, Any], None], diary: Diary) -> Callable[[Any, Any], None]:

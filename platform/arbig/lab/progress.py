@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,6 +17,21 @@ def watched(work: Iterable[T], words: str, total: int | None = None, progress: b
     shown = _is_looked_at() if progress is None else progress
     with tqdm(work, desc=words, total=total, disable=not shown, leave=False) as bar:
         yield from bar
+
+
+@contextmanager
+def counted(words: str, progress: bool | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that says itself how much of how much is done."""
+    from tqdm.auto import tqdm
+
+    shown = _is_looked_at() if progress is None else progress
+    with tqdm(desc=words, disable=not shown, leave=False) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield tell
 
 
 def _is_looked_at() -> bool:
