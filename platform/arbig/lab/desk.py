@@ -21,12 +21,13 @@ from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from arbig.lab.comparison import Comparison
     from arbig.lab.history import History
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity
     from arbig.lab.results import BacktestResult
     from arbig.lab.sweeps import Sweep
-    from arbig.lab.tearsheet import Comparison
+    from arbig.lab.walkforward import WalkForward
 
 Strategy: TypeAlias = type[BaseTemplate] | str | Sequence[StrategyPlan]
 Symbols: TypeAlias = str | Sequence[str] | None
@@ -76,19 +77,23 @@ class Desk:
         *,
         matching: Literal["realistic", "vnpy"] = "realistic",
         mode: Literal["bar", "tick"] = "bar",
-        slippage_ticks: int = 1,
+        slippage_ticks: int | None = None,
+        volume_share: float = 0.2,
         rate: float = 0.0,
         slippage: float = 0.0,
+        warmup_days: int = 60,
     ) -> Plan:
         """What `backtest` runs, with its history read and checked.
 
         `strategy`: a class, the name of a class in `strategies/`, or a list of `StrategyPlan` (each with its own
         contracts, parameters and capital; `symbol`, `params` and `capital` are then left out). `symbol`: `au2512` or
-        `au2512.SHFE`, several for a strategy with legs. `start`, `end`: trading days, both included, as dates or
-        `"2025-10-15"`; the first and last day of the history when left out. `capital` in yuan. `slippage_ticks`:
-        price ticks against us on fills that take liquidity. `rate` (of turnover) and `slippage` (yuan of price a unit)
-        belong to matching `vnpy`, which uses none of the contract's own fees.
-        Raises PlanError, UnknownSymbol, HistoryError: one line each.
+        `au2512.SHFE`, several for a strategy with legs (a CtaTemplate then runs once on each). `start`, `end`: trading
+        days, both included, as dates or `"2025-10-15"`; the first and last day of the history when left out. `capital`
+        in yuan. `slippage_ticks`: price ticks against us on fills that take liquidity (1 on bars, 0 on ticks, which
+        show the spread); `volume_share`: the most we may have of a bar's volume. `rate` (of turnover) and `slippage`
+        (yuan of price a unit) belong to matching `vnpy`, which uses none of these nor the contract's own fees.
+        `warmup_days`: calendar days of history before `start` for `load_bar`.
+        Raises PlanError or HistoryError (both ValueError), one line.
         """
         from arbig.lab import backtests
 
@@ -103,8 +108,10 @@ class Desk:
             matching=matching,
             mode=mode,
             slippage_ticks=slippage_ticks,
+            volume_share=volume_share,
             rate=rate,
             slippage=slippage,
+            warmup_days=warmup_days,
         )
 
     def backtest(
@@ -137,7 +144,7 @@ class Desk:
         params: Mapping[str, Any] | None = None,
         capital: float = 1_000_000.0,
         **options: Any,
-    ) -> Sweep:
+    ) -> Sweep | WalkForward:
         """Many parameter sets of one strategy. `space`: parameter -> the values to try; the rest as for `plan`, and as
         `arbig.lab.sweeps.sweep` says."""
         from arbig.lab import sweeps
@@ -161,9 +168,9 @@ class Desk:
 
     def compare(self, results: Sequence[BacktestResult] | Mapping[str, BacktestResult]) -> Comparison:
         """Several results side by side: a picture of their equity and a table of their statistics."""
-        from arbig.lab import tearsheet
+        from arbig.lab import comparison
 
-        return tearsheet.compare(results)
+        return comparison.compare(results)
 
     def parity(self, day: Day | None = None, **options: Any) -> Parity:
         """What a live session did against what the backtest makes of its data; the newest recorded trading day when

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -128,7 +129,7 @@ class BacktestResult:
         return pd.DataFrame(rows, columns=["kind", *ORDER_COLUMNS])
 
     @property
-    def logs(self) -> tuple[Log, ...]:
+    def logs(self) -> Sequence[Log]:
         return self.result.logs
 
     @property
@@ -164,7 +165,8 @@ class BacktestResult:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><th style='text-align:left'>{name}</th><td>{value}</td></tr>" for name, value in self._summary()
+            f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(value)}</td></tr>"
+            for name, value in self._summary()
         )
         return f"<table>{rows}</table>"
 
