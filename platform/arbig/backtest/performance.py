@@ -164,12 +164,23 @@ def _joined(pieces: Sequence[_Piece], sizes: Mapping[str, float], prices: Mappin
 
 def round_trips_of(result: Result) -> tuple[RoundTrip, ...]:
     """Every round trip of a run with its costs, its worst and best moment and the bars it was held."""
+    series, sizes = _series(result.plan), _sizes(result.plan)
+    return tuple(_with_path(trip, series[trip.vt_symbol], sizes[trip.vt_symbol]) for trip in _trips_of(result))
+
+
+def _trips_of(result: Result) -> tuple[RoundTrip, ...]:
+    """Without their worst and best moment, which no figure needs and which take longest."""
     plan = result.plan
-    series = {name: one.days(plan.start, plan.end) for name, one in plan.series.items()}
-    prices = {name: float(_closes(one)[-1]) for name, one in series.items() if len(one)}
-    sizes = {name: plan.book.get(name, plan.start).size for name in series}
-    trips = round_trips(result.trades, sizes, costs_of(plan, result.trades), prices)
-    return tuple(_with_path(trip, series[trip.vt_symbol], sizes[trip.vt_symbol]) for trip in trips)
+    prices = {name: float(_closes(one)[-1]) for name, one in _series(plan).items() if len(one)}
+    return round_trips(result.trades, _sizes(plan), costs_of(plan, result.trades), prices)
+
+
+def _series(plan: Plan) -> dict[str, BarSeries | TickSeries]:
+    return {name: one.days(plan.start, plan.end) for name, one in plan.series.items()}
+
+
+def _sizes(plan: Plan) -> dict[str, float]:
+    return {name: plan.book.get(name, plan.start).size for name in plan.series}
 
 
 def _with_path(trip: RoundTrip, series: Series, size: float) -> RoundTrip:
@@ -191,7 +202,8 @@ def _with_path(trip: RoundTrip, series: Series, size: float) -> RoundTrip:
 
 def row_at(times: Times, moment: Time) -> int:
     """The row a moment falls into: the last one that begins at or before it (the first for an earlier moment)."""
-    return max(int(np.searchsorted(times, np.datetime64(moment.replace(tzinfo=None)), side="right")) - 1, 0)
+    found = np.datetime64(moment.replace(tzinfo=None)).astype(times.dtype)  # of another unit, all times would be cast
+    return max(int(np.searchsorted(times, found, side="right")) - 1, 0)
 
 
 def _closes(series: Series) -> Floats:
@@ -348,7 +360,7 @@ def equity(days: Iterable[Day], capital: float) -> Equity:
 
 def statistics_of(result: Result, annual_days: int = TRADING_DAYS, risk_free: float = 0.0) -> Statistics:
     """Every figure of a run, all its strategies together."""
-    trips = round_trips_of(result)
+    trips = _trips_of(result)
     capital = sum(one.capital for one in result.plan.strategies)
     return statistics(result.days, trips, capital, annual_days, risk_free, exposure=exposure_of(result, trips))
 
