@@ -22,6 +22,7 @@ from arbig.runtime.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from arbig.lab.comparison import Comparison
+    from arbig.lab.comparison import Comparison
     from arbig.lab.history import History
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from arbig.lab.sweeps import Sweep
     from arbig.lab.walkforward import WalkForward
 
-Strategy: TypeAlias = type[BaseTemplate] | str | Sequence[StrategyPlan]
+Strategy: TypeAlias = type[BaseTemplate] | str | StrategyPlan | Sequence[StrategyPlan]
 Symbols: TypeAlias = str | Sequence[str] | None
 Day: TypeAlias = str | date
 
