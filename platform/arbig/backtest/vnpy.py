@@ -8,7 +8,7 @@ not checked against holdings; no session is closed, no price is limited, no marg
 
 from __future__ import annotations
 
-import math
+import dis
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +18,11 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from arbig.backtest.collector import patient
+from arbig.backtest.feeds import Feed, playing, store_of
 from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
 from arbig.backtest.result import Day, Failure, Log, Records, Result
 from arbig.backtest.series import BarSeries, Series, TickSeries
@@ -52,8 +55,9 @@ from arbig.domain.windows import WindowGenerator
 
 CHUNK = 4096
 """Rows between two words of progress."""
+EDGE = 0.499999
 EXACT_STEPS = 1e8
-"""Up to here a price in steps of its tick is far finer than the half step that decides."""
+"""Up to here a price in steps of its tick is far finer than what EDGE leaves to decimal arithmetic."""
 INTERVALS = {
     Interval.MINUTE: timedelta(minutes=1),
     Interval.HOUR: timedelta(hours=1),
@@ -94,40 +98,42 @@ def _only(plan: Plan) -> tuple[StrategyPlan, BarSeries | TickSeries]:
     return one, series
 
 
-class Order:
-    """A limit order, or a stop order, while it lives and after."""
+class Order(msgspec.Struct, gc=False):
+    """A limit order or a stop order, while it lives and after. `row` is the one it was born at."""
 
-    __slots__ = ("direction", "is_long", "name", "number", "offset", "price", "row", "status", "traded", "volume")
-
-    def __init__(
-        self,
-        number: int,
-        name: str,
-        direction: Direction,
-        offset: Offset,
-        price: float,
-        volume: Any,
-        row: int,
-        status: Any,
-    ) -> None:
-        self.number = number
-        self.name = name
-        self.direction = direction
-        self.is_long = direction is Direction.LONG
-        self.offset = offset
-        self.price = price
-        self.volume = volume
-        self.row = row
-        self.status = status
-        self.traded: Any = 0
+    number: int
+    name: str
+    direction: Direction
+    offset: Offset
+    price: float
+    volume: Any
+    row: int
+    status: Any
+    traded: Any = 0
 
 
 Fill = tuple[Order, float, int]
 """An order, the price of its fill, and the row."""
 
 
+class Place:
+    """Where in the ticks the run is."""
+
+    row = -1
+
+
+def is_silent(callback: Callable[..., None]) -> bool:
+    """Whether a callback does nothing at all, so that it need not be called: its body is `pass`, a docstring, or
+    `return`."""
+    code = getattr(callback, "__code__", None)
+    if code is None:
+        return False
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
+    return all(step.opname in ("LOAD_CONST", "RETURN_VALUE", "RETURN_CONST") for step in steps) and len(steps) <= 2
+
+
 class VnpyEngine:
-    """EnginePort. `row` is where in the series the run is."""
+    """EnginePort. A message is made where a strategy's own callback reads it, or the result's reader does."""
 
     def __init__(self, plan: Plan, strategy_plan: StrategyPlan, series: BarSeries | TickSeries) -> None:
         self.plan = plan
@@ -138,7 +144,9 @@ class VnpyEngine:
         self.tick = self.instrument.price_tick
         self.first = series.first_of(plan.start)
         self.stop = self.first + len(series.days(plan.start, plan.end))
-        self.row = self.first - 1
+        self.feed = Feed(store_of(series)) if isinstance(series, BarSeries) else None
+        self.now = self.feed or Place()
+        self.now.row = self.first - 1
         self.limits: dict[str, Order] = {}
         self.stops: dict[str, Order] = {}
         self.orders: list[Order] = []
@@ -148,13 +156,15 @@ class VnpyEngine:
         self.logs: list[tuple[int, str]] = []
         self.warnings: list[str] = []
         self.failures: list[Failure] = []
+        self._unit = Decimal(str(self.tick))
         self._prices: dict[int, float] = {}
+        self._hears_orders = self._hears_stops = self._hears_trades = True
         self.strategy: CtaTemplate
 
     # ---- the run
 
     def run(self, progress: Progress | None) -> None:
-        with self._rules():
+        with self._rules(), patient():
             if not self._guarded(self._begin):
                 return
             for start in range(self.first, self.stop, CHUNK):
@@ -169,7 +179,8 @@ class VnpyEngine:
     def _rules(self) -> Iterator[None]:
         token = generator_rules.set(VnpyRules)
         try:
-            yield
+            with playing(*(() if self.feed is None else (self.feed,))):
+                yield
         finally:
             generator_rules.reset(token)
 
@@ -178,7 +189,7 @@ class VnpyEngine:
         try:
             step()
         except Exception as error:
-            moment = self._moment(max(self.row, self.first))
+            moment = self._moment(max(self.now.row, self.first))
             reason = f"{type(error).__name__}: {error}"
             self.failures.append(Failure(self.strategy_plan.name, moment, reason, traceback.format_exc()))
             return False
@@ -189,6 +200,9 @@ class VnpyEngine:
         assert issubclass(made, CtaTemplate)
         strategy = made(self, self.strategy_plan.name, self.vt_symbol, dict(self.strategy_plan.params))
         self.strategy = strategy
+        self._hears_orders = not is_silent(strategy.on_order)
+        self._hears_stops = not is_silent(strategy.on_stop_order)
+        self._hears_trades = not is_silent(strategy.on_trade)
         strategy.on_init()
         strategy.inited = True
         strategy.on_start()
@@ -197,17 +211,16 @@ class VnpyEngine:
     def _play(self, start: int, stop: int) -> None:
         if isinstance(self.series, TickSeries):
             self._play_ticks(self.series, start, stop)
-        else:
-            self._play_bars(self.series, start, stop)
+        elif self.feed is not None:
+            self._play_bars(self.feed, start, stop)
 
-    def _play_bars(self, series: BarSeries, start: int, stop: int) -> None:
-        on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
-        for row in range(start, stop):
-            bar = series.bar(row)
-            self.row = row
+    def _play_bars(self, feed: Feed, start: int, stop: int) -> None:
+        on_bar, limits, stops, is_touched = self.strategy.on_bar, self.limits, self.stops, self._is_touched
+        for row, bar in enumerate(feed.store.bars(start, stop), start):
+            feed.bar, feed.row = bar, row
             if limits:
                 self._cross_limits(bar.low_price, bar.high_price, bar.open_price, bar.open_price)
-            if stops:
+            if stops and is_touched(bar.high_price, bar.low_price):
                 self._cross_stops(bar.high_price, bar.low_price, bar.open_price)
             on_bar(bar)
 
@@ -215,7 +228,7 @@ class VnpyEngine:
         on_tick, limits, stops = self.strategy.on_tick, self.limits, self.stops
         for row in range(start, stop):
             tick = series.tick(row)
-            self.row = row
+            self.now.row = row
             if limits:
                 self._cross_limits(tick.ask_price_1, tick.bid_price_1, tick.ask_price_1, tick.bid_price_1)
             if stops:
@@ -225,12 +238,10 @@ class VnpyEngine:
     # ---- crossing
 
     def _cross_limits(self, buys_down_to: float, sells_up_to: float, best_buy: float, best_sell: float) -> None:
-        strategy = self.strategy
         for order in list(self.limits.values()):
             if order.status is Status.SUBMITTING:
-                order.status = Status.NOTTRADED
-                strategy.on_order(self._order_data(order))
-            if order.is_long:
+                self._say(order, Status.NOTTRADED)
+            if order.direction is Direction.LONG:
                 if not order.price >= buys_down_to > 0:
                     continue
                 price, change = min(order.price, best_buy), order.volume
@@ -239,15 +250,19 @@ class VnpyEngine:
                     continue
                 price, change = max(order.price, best_sell), -order.volume
             order.traded = order.volume
-            order.status = Status.ALLTRADED
-            strategy.on_order(self._order_data(order))
+            self._say(order, Status.ALLTRADED)
             self.limits.pop(order.name, None)
             self._fill(order, price, change)
 
+    def _is_touched(self, high: float, low: float) -> bool:
+        for stop in self.stops.values():
+            if stop.price <= high if stop.direction is Direction.LONG else stop.price >= low:
+                return True
+        return False
+
     def _cross_stops(self, buys_up_to: float, sells_down_to: float, best: float) -> None:
-        strategy = self.strategy
         for stop in list(self.stops.values()):
-            if stop.is_long:
+            if stop.direction is Direction.LONG:
                 if not stop.price <= buys_up_to:
                     continue
                 price, change = max(stop.price, best), stop.volume
@@ -255,20 +270,30 @@ class VnpyEngine:
                 if not stop.price >= sells_down_to:
                     continue
                 price, change = min(stop.price, best), -stop.volume
-            order = self._new_limit(stop.direction, stop.offset, stop.price, stop.volume, Status.ALLTRADED)
+            order = self._new_order(stop.direction, stop.offset, stop.price, stop.volume)
             order.traded = order.volume
             self.triggered[stop.name] = order.name
-            stop.status = StopOrderStatus.TRIGGERED
             self.stops.pop(stop.name, None)
-            strategy.on_stop_order(self._stop_data(stop))
-            strategy.on_order(self._order_data(order))
+            self._say_stop(stop, StopOrderStatus.TRIGGERED)
+            self._say(order, Status.ALLTRADED)
             self._fill(order, price, change)
 
+    def _say(self, order: Order, status: Status) -> None:
+        order.status = status
+        if self._hears_orders:
+            self.strategy.on_order(self._order_data(order))
+
+    def _say_stop(self, stop: Order, status: StopOrderStatus) -> None:
+        stop.status = status
+        if self._hears_stops:
+            self.strategy.on_stop_order(self._stop_data(stop))
+
     def _fill(self, order: Order, price: float, change: Any) -> None:
-        fill = (order, price, self.row)
+        fill = (order, price, self.now.row)
         self.fills.append(fill)
         self.strategy.pos += change
-        self.strategy.on_trade(self._trade_data(len(self.fills), fill))
+        if self._hears_trades:
+            self.strategy.on_trade(self._trade_data(len(self.fills), fill))
 
     # ---- EnginePort
 
@@ -284,55 +309,62 @@ class VnpyEngine:
         lock: bool,
         net: bool,
     ) -> list[str]:
-        price = self._rounded(price)
-        if stop:
-            number = len(self.stop_orders) + 1
-            name = f"{STOP_PREFIX}{number}"
-            order = Order(number, name, direction, offset, price, volume, self.row, StopOrderStatus.WAITING)
-            self.stops[name] = order
-            self.stop_orders.append(order)
-        else:
-            order = self._new_limit(direction, offset, price, volume, Status.SUBMITTING)
+        rounded = self._rounded(price)
+        if not stop:
+            order = self._new_order(direction, offset, rounded, volume)
             self.limits[order.name] = order
-        return [order.name]
+            return [order.name]
+        number = len(self.stop_orders) + 1
+        name = f"{STOP_PREFIX}{number}"
+        order = Order(number, name, direction, offset, rounded, volume, self.now.row, StopOrderStatus.WAITING)
+        self.stops[name] = order
+        self.stop_orders.append(order)
+        return [name]
 
-    def _new_limit(self, direction: Direction, offset: Offset, price: float, volume: Any, status: Status) -> Order:
+    def _new_order(self, direction: Direction, offset: Offset, price: float, volume: Any) -> Order:
         number = len(self.orders) + 1
-        order = Order(number, f"BACKTESTING.{number}", direction, offset, price, volume, self.row, status)
+        name = f"BACKTESTING.{number}"
+        order = Order(number, name, direction, offset, price, volume, self.now.row, Status.SUBMITTING)
         self.orders.append(order)
         return order
 
     def _rounded(self, price: float) -> float:
         """To the price tick as vnpy does: half to even, in decimal. Binary decides only where it cannot be wrong."""
-        steps = float(price) / self.tick
-        if not math.isfinite(steps):
-            raise ValueError(f"order price: found {price}, expected a number; has the indicator behind it a value yet?")
-        nearest = round(steps)
-        unit = Decimal(str(self.tick))
-        if abs(steps) > EXACT_STEPS or abs(steps - nearest) > 0.499999:
-            nearest = round(Decimal(str(price)) / unit)
+        try:
+            steps = float(price) / self.tick
+            nearest = int(steps + 0.5)
+        except (ValueError, OverflowError):
+            raise ValueError(
+                f"order price: found {price}, expected a number; has the indicator behind it a value yet?"
+            ) from None
+        if not (-EDGE < steps - nearest < EDGE and steps < EXACT_STEPS):
+            nearest = round(Decimal(str(price)) / self._unit)
         rounded = self._prices.get(nearest)
         if rounded is None:
-            rounded = self._prices[nearest] = float(nearest * unit)
+            rounded = self._prices[nearest] = float(nearest * self._unit)
         return rounded
 
     def cancel_order(self, strategy: BaseTemplate, vt_orderid: str) -> None:
-        if vt_orderid in self.stops:
-            stop = self.stops.pop(vt_orderid)
-            stop.status = StopOrderStatus.CANCELLED
-            self.strategy.on_stop_order(self._stop_data(stop))
-        elif vt_orderid in self.limits:
-            order = self.limits.pop(vt_orderid)
-            order.status = Status.CANCELLED
-            self.strategy.on_order(self._order_data(order))
+        if (stop := self.stops.pop(vt_orderid, None)) is not None:
+            self._say_stop(stop, StopOrderStatus.CANCELLED)
+        elif (order := self.limits.pop(vt_orderid, None)) is not None:
+            self._say(order, Status.CANCELLED)
 
     def cancel_all(self, strategy: BaseTemplate) -> None:
-        for names in (self.limits, self.stops):
-            for name in list(names):
+        if self.limits:
+            for name in list(self.limits):
                 self.cancel_order(strategy, name)
+        if self.stops:
+            if self._hears_stops:
+                for name in list(self.stops):
+                    self.cancel_order(strategy, name)
+            else:
+                for stop in self.stops.values():
+                    stop.status = StopOrderStatus.CANCELLED
+                self.stops.clear()
 
     def write_log(self, msg: str, strategy: BaseTemplate) -> None:
-        self.logs.append((self.row, msg))
+        self.logs.append((self.now.row, msg))
 
     def get_engine_type(self) -> EngineType:
         return EngineType.BACKTESTING
@@ -360,13 +392,15 @@ class VnpyEngine:
         if not isinstance(series, BarSeries):
             raise ValueError(f"load_bar: no bars of {vt_symbol}")
         start = self._start()
-        history = series.rows(series.before(start - timedelta(days=days)), series.before(start))
-        self._warn_if_short(history, vt_symbol, days)
-        if interval is Interval.MINUTE:
-            return history.bars()
-        return self._longer(history, interval, start)
+        begin, end = series.before(start - timedelta(days=days)), series.before(start)
+        self._warn_if_short(series.rows(begin, end), vt_symbol, days)
+        if interval is not Interval.MINUTE:
+            return self._longer(series.rows(begin, end), interval)
+        if series is self.series and self.feed is not None:
+            return self.feed.play(begin, end)
+        return series.rows(begin, end).bars()
 
-    def _longer(self, history: BarSeries, interval: Interval, start: Time) -> Iterable[BarData]:
+    def _longer(self, history: BarSeries, interval: Interval) -> Iterable[BarData]:
         """Hours and days, made of the minutes; whole ones only."""
         sessions = Sessions(self.instrument.night_close, self.plan.calendar)
         windows = WindowGenerator("day" if interval is Interval.DAILY else 60, sessions)
@@ -399,6 +433,8 @@ class VnpyEngine:
     # ---- messages, made when somebody reads them
 
     def _moment(self, row: int) -> Time:
+        if self.feed is not None and row == self.feed.row and self.feed.bar is not None:
+            return self.feed.bar.datetime
         moment: Time = self.series.datetime[max(row, 0)].astype("datetime64[us]").astype(Time)
         return moment.replace(tzinfo=SHANGHAI)
 
@@ -476,11 +512,11 @@ class VnpyEngine:
 
     def _days(self) -> Iterator[Day]:
         """vnpy's daily results, by trading day: holding at the close before, trades at their own prices."""
-        if self.row < self.first:
+        if self.now.row < self.first:
             return
         series, size = self.series, self.instrument.size
         costs = self.plan.costs
-        played = series.trading_day[self.first : self.row + 1]
+        played = series.trading_day[self.first : self.now.row + 1]
         ends = self.first + np.append(np.flatnonzero(played[1:] != played[:-1]) + 1, len(played)) - 1
         closes = (series.close if isinstance(series, BarSeries) else series.last_price)[ends].tolist()
         fills = iter(self.fills)
@@ -493,7 +529,7 @@ class VnpyEngine:
             count = 0
             while fill is not None and fill[2] <= end:
                 order, price, _ = fill
-                change = order.volume if order.is_long else -order.volume
+                change = order.volume if order.direction is Direction.LONG else -order.volume
                 position += change
                 count += 1
                 trading += change * (close - price) * size
@@ -525,9 +561,9 @@ class VnpyEngine:
         position: Any = 0
         average = 0.0
         since_day: Any = 0
-        last = max(self.row, self.first)
+        last = max(self.now.row, self.first)
         for order, price, row in self.fills:
-            change = order.volume if order.is_long else -order.volume
+            change = order.volume if order.direction is Direction.LONG else -order.volume
             if position * change >= 0:
                 average = (average * position + price * change) / (position + change) if position + change else 0.0
             elif abs(change) > abs(position):

@@ -7,10 +7,17 @@ another hour; a day ends with the bar stamped `daily_end`, and needs one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime as Time
 from datetime import time
+from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
+from arbig.backtest.feeds import Feed, Longer, Store, feed_of
+from arbig.backtest.series import BarSeries
+from arbig.domain.arrays import Array, feeds
 from arbig.domain.messages import SHANGHAI, BarData, Interval, TickData
 from arbig.domain.template import BarGenerator, Window
 from arbig.domain.windows import interval_of
@@ -68,6 +75,87 @@ class MinuteWindow:
         whole = self._running.whole(self.interval)
         self._running = None
         return (whole,)
+
+
+def minutes_of(minutes: int, store: Store, first: int) -> Longer:
+    """What MinuteWindow makes of the rows from `first` on, in columns."""
+    moments = store.datetime[first:]
+    minute = moments.astype("datetime64[m]").astype(np.int64) % 60
+    stops = np.flatnonzero((minute + 1) % minutes == 0) + 1
+    starts = np.append(0, stops[:-1])[: len(stops)]
+    open_, high, low, close, volume, turnover, interest = (one[first:] for one in store.columns)
+    played = stops[-1] if len(stops) else 0
+    longer = BarSeries(
+        symbol=store.symbol,
+        exchange=store.exchange,
+        interval=interval_of(minutes),
+        datetime=moments[starts].astype("datetime64[m]").astype("datetime64[s]"),
+        trading_day=store.trading_day[first:][stops - 1],
+        open=open_[starts],
+        high=np.maximum.reduceat(high[:played], starts) if played else high[:0],
+        low=np.minimum.reduceat(low[:played], starts) if played else low[:0],
+        close=close[stops - 1],
+        volume=_added(volume, starts, stops),
+        turnover=_added(turnover, starts, stops),
+        open_interest=interest[stops - 1],
+    )
+    return Longer(Store(longer), [*(stops - 1 + first).tolist(), -1])
+
+
+def _added(values: Array, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Array:
+    """The sum of each group, added up in order as a strategy's generator does: the last digit depends on it."""
+    sums = np.zeros(len(starts))
+    lengths = stops - starts
+    for step in range(int(lengths.max(initial=0))):
+        longer = lengths > step
+        sums[longer] += values[starts[longer] + step]
+    return sums
+
+
+class FedWindow:
+    """MinuteWindow where the bars are a feed's own, one after the other: the longer bars are there already. Given
+    anything else it counts bar by bar, from what it was given so far."""
+
+    def __init__(self, minutes: int) -> None:
+        self.minutes = minutes
+        self._feed: Feed | None = None
+        self._own: MinuteWindow | None = None
+        self._first = self._next = self._due = -1
+        self._longer: Longer
+        self._place: Feed
+        self._bars: Iterator[BarData]
+
+    def on_bar(self, bar: BarData) -> Sequence[BarData]:
+        feed = self._feed
+        if feed is None or feed.bar is not bar or feed.row != self._next:
+            return self._begun(bar)
+        self._next += 1
+        if feed.row != self._due:
+            return ()
+        whole = next(self._bars)
+        self._due = self._longer.rows[self._place.row + 1]
+        return (whole,)
+
+    def _begun(self, bar: BarData) -> Sequence[BarData]:
+        if self._own is None:
+            feed = feed_of(bar) if self._feed is None else None
+            if feed is not None and all(feed.store.finite) and self.minutes > 0:
+                self._join(feed)
+                return self.on_bar(bar)
+            self._own = MinuteWindow(self.minutes)
+            if self._feed is not None:
+                for seen in self._feed.store.bars(self._first, self._next):
+                    self._own.on_bar(seen)
+                self._feed = None
+        return self._own.on_bar(bar)
+
+    def _join(self, feed: Feed) -> None:
+        self._feed, self._first, self._next = feed, feed.row, feed.row
+        self._longer = feed.store.longer(("vnpy", self.minutes), feed.row, partial(minutes_of, self.minutes))
+        self._due = self._longer.rows[0]
+        self._place = Feed(self._longer.store)
+        self._bars = self._place.play(0, len(self._longer.store))
+        feeds.get().append(self._place)
 
 
 class HourWindow:
@@ -141,7 +229,7 @@ class VnpyRules:
     def window(self, symbol: str) -> Window:
         generator = self.generator
         if generator.interval is Interval.MINUTE:
-            return MinuteWindow(generator.window)
+            return FedWindow(generator.window)
         if generator.interval is Interval.HOUR:
             return HourWindow(generator.window)
         assert generator.daily_end is not None  # BarGenerator refuses a day without one

@@ -1,13 +1,20 @@
-"""Arrays: a sliding window of bars and the indicators a strategy reads from it. Values are TA-Lib's, names are vnpy's.
+"""Arrays: the last bars a strategy was given, and the indicators it reads from them. Values are TA-Lib's, names are
+vnpy's.
 
 Every indicator returns its newest value, with `array=True` the whole window. A window that is not yet full (`inited`
-is False) is padded with zeros on the left.
+is False) is padded with zeros on the left. What is read is never written again: an array that a strategy keeps stays
+what it was, where vnpy's own would move on under it.
+
+A backtest hands out bars from columns (`Feed`). As long as a manager is given the bars of one feed, one after the
+other, it keeps nothing of its own: windows are views of the columns, and indicators are read from values computed for
+many windows at once. Anything else (a bar left out, changed, or made by the strategy) goes to a window of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import talib
@@ -16,20 +23,78 @@ from numpy.typing import NDArray
 from arbig.domain.messages import BarData
 
 Array: TypeAlias = NDArray[np.float64]
+Call: TypeAlias = tuple[str, tuple[int, ...], tuple[float, ...]]
+"""A TA-Lib function, the columns it reads, its options."""
+Stretch: TypeAlias = tuple[int, int, tuple[Array, ...]]
+"""From row, to row, and one array for each line of an indicator: its value, or its window, row by row."""
 
 OPEN, HIGH, LOW, CLOSE, VOLUME, TURNOVER, OPEN_INTEREST = range(7)
 
 
-def _newest(values: Array, array: bool) -> Any:
-    return values if array else values[-1]
+def _as_they_are(*lines: Array) -> tuple[Array, ...]:
+    return lines
 
 
-def _windowed(name: str, *columns: int) -> Callable[..., Any]:
-    """An indicator of the last `n` bars over some columns."""
-    indicator = getattr(talib, name)
+def _crosswise(down: Array, up: Array) -> tuple[Array, ...]:
+    return up, down
+
+
+def _channel(middle: Array, width: Array, dev: float) -> tuple[Array, ...]:
+    return middle + width * dev, middle - width * dev
+
+
+class Recipe(NamedTuple):
+    """How an indicator is made: TA-Lib functions, and what becomes of their lines, value by value."""
+
+    calls: tuple[Call, ...]
+    shape: Callable[..., tuple[Array, ...]] = _as_they_are
+    extra: tuple[float, ...] = ()
+
+    def combine(self, *lines: Array) -> tuple[Array, ...]:
+        return self.shape(*lines, *self.extra)
+
+    def of(self, window: Sequence[Array]) -> tuple[Array, ...]:
+        """The lines of one window, as TA-Lib computes them. Raises what TA-Lib raises."""
+        lines: list[Array] = []
+        for name, columns, options in self.calls:
+            made = getattr(talib, name)(*(window[one] for one in columns), *options)
+            lines += made if isinstance(made, tuple) else (made,)
+        return self.combine(*lines)
+
+
+class Store(Protocol):
+    """A whole history in columns."""
+
+    columns: list[Array]
+
+    def stretch(self, recipe: Recipe, size: int, row: int, array: bool) -> Stretch | None:
+        """Values of the windows of `size` bars that end with `row` and the rows after it; None: compute it yourself."""
+
+
+class Feed(Protocol):
+    """A place in a history: the bar handed out last, and its row."""
+
+    bar: BarData | None
+    row: int
+
+    @property
+    def store(self) -> Store: ...
+
+
+feeds: ContextVar[list[Feed]] = ContextVar("feeds")
+"""The feeds of a running backtest."""
+
+
+def _one(name: str, *columns: int) -> Callable[..., Any]:
+    """An indicator of one line over the last `n` bars."""
 
     def read(self: ArrayManager, n: int, array: bool = False) -> Any:
-        return _newest(indicator(*self.columns(*columns), n), array)
+        known = self._known.get((name, n, array))
+        if known is not None:
+            start, stop, lines = known
+            if start <= self._row < stop:
+                return lines[0][self._row - start]
+        return self._read((name, n, array), Recipe(((name, columns, (n,)),)))[0]
 
     read.__doc__ = f"TA-Lib {name} of the last `n` bars."
     return read
@@ -37,10 +102,9 @@ def _windowed(name: str, *columns: int) -> Callable[..., Any]:
 
 def _whole(name: str, *columns: int) -> Callable[..., Any]:
     """An indicator without a period."""
-    indicator = getattr(talib, name)
 
     def read(self: ArrayManager, array: bool = False) -> Any:
-        return _newest(indicator(*self.columns(*columns)), array)
+        return self._read((name, array), Recipe(((name, columns, ()),)))[0]
 
     read.__doc__ = f"TA-Lib {name}."
     return read
@@ -48,10 +112,10 @@ def _whole(name: str, *columns: int) -> Callable[..., Any]:
 
 def _oscillator(name: str) -> Callable[..., Any]:
     """The difference of a fast and a slow average of the close."""
-    indicator = getattr(talib, name)
 
     def read(self: ArrayManager, fast_period: int, slow_period: int, matype: int = 0, array: bool = False) -> Any:
-        return _newest(indicator(self.close, fast_period, slow_period, matype), array)
+        options = (fast_period, slow_period, matype)
+        return self._read((name, *options, array), Recipe(((name, (CLOSE,), options),)))[0]
 
     read.__doc__ = f"TA-Lib {name} of the close."
     return read
@@ -64,15 +128,46 @@ class ArrayManager:
         self.count = 0
         self.size = size
         self.inited = False
-        self._window: Array = np.zeros((7, size))
+        self._feed: Feed | None = None
+        self._row = -1
+        self._known: dict[tuple[Any, ...], Stretch] = {}
+        self._own: Array = np.zeros((7, size))
+        self._end = size
 
     def update_bar(self, bar: BarData) -> None:
         """Let the oldest bar fall out on the left, put this one on the right."""
+        row = self._row + 1
+        feed = self._feed
+        if feed is not None and feed.bar is bar and feed.row == row:
+            self._row = row
+        elif not self._joins(bar):
+            self._append(bar)
         self.count += 1
-        self.inited = self.count >= self.size
-        window = self._window
-        window[:, :-1] = window[:, 1:]
-        window[:, -1] = (
+        if not self.inited:
+            self.inited = self.count >= self.size
+
+    def _joins(self, bar: BarData) -> bool:
+        """Whether this is our first bar, and one that a feed has just handed out. One that was on a feed and is given
+        another bar leaves it, with a window of its own."""
+        if self._feed is not None:
+            self._own, self._end = np.stack(self._window()), self.size
+            self._feed = None
+            self._known.clear()
+        elif self.count == 0:
+            for feed in feeds.get(()):
+                if feed.bar is bar:
+                    self._feed, self._row = feed, feed.row
+                    return True
+        return False
+
+    def _append(self, bar: BarData) -> None:
+        own, end = self._own, self._end
+        if end == own.shape[1]:
+            kept = own[:, end - self.size + 1 :] if self.size > 1 else own[:, :0]
+            end = kept.shape[1]
+            own = self._own = np.empty((7, end + max(3 * self.size, 64)))
+            own[:, :end] = kept
+        own[:, end] = (
             bar.open_price,
             bar.high_price,
             bar.low_price,
@@ -81,70 +176,96 @@ class ArrayManager:
             0.0 if bar.turnover is None else bar.turnover,
             bar.open_interest,
         )
+        self._end = end + 1
 
-    def columns(self, *names: int) -> tuple[Array, ...]:
-        return tuple(self._row(name) for name in names)
+    def _column(self, name: int) -> Array:
+        if self._feed is None:
+            column = self._own[name, self._end - self.size : self._end]
+            column.flags.writeable = False
+            return column
+        end = self._row + 1
+        if self.inited:
+            return self._feed.store.columns[name][end - self.size : end]
+        padded = np.zeros(self.size)
+        if self.count:
+            padded[-self.count :] = self._feed.store.columns[name][end - self.count : end]
+        padded.flags.writeable = False
+        return padded
 
-    def _row(self, name: int) -> Array:
-        row: Array = self._window[name]
-        return row
+    def _window(self) -> list[Array]:
+        return [self._column(name) for name in range(7)]
+
+    def _read(self, key: tuple[Any, ...], recipe: Recipe) -> tuple[Any, ...]:
+        """The lines of an indicator. The key ends with `array`."""
+        array: bool = key[-1]
+        row = self._row
+        if self._feed is not None and self.inited:
+            known = self._known.get(key)
+            if known is None or not known[0] <= row < known[1]:
+                known = self._feed.store.stretch(recipe, self.size, row, array)
+            if known is not None:
+                self._known[key] = known
+                at = row - known[0]
+                return tuple([line[at] for line in known[2]])
+        lines = recipe.of(self._window())
+        return lines if array else tuple([line[-1] for line in lines])
 
     @property
     def open(self) -> Array:
-        return self._row(OPEN)
+        return self._column(OPEN)
 
     @property
     def high(self) -> Array:
-        return self._row(HIGH)
+        return self._column(HIGH)
 
     @property
     def low(self) -> Array:
-        return self._row(LOW)
+        return self._column(LOW)
 
     @property
     def close(self) -> Array:
-        return self._row(CLOSE)
+        return self._column(CLOSE)
 
     @property
     def volume(self) -> Array:
-        return self._row(VOLUME)
+        return self._column(VOLUME)
 
     @property
     def turnover(self) -> Array:
-        return self._row(TURNOVER)
+        return self._column(TURNOVER)
 
     @property
     def open_interest(self) -> Array:
-        return self._row(OPEN_INTEREST)
+        return self._column(OPEN_INTEREST)
 
     open_array, high_array, low_array, close_array = open, high, low, close
     volume_array, turnover_array, open_interest_array = volume, turnover, open_interest
 
-    sma = _windowed("SMA", CLOSE)
-    ema = _windowed("EMA", CLOSE)
-    kama = _windowed("KAMA", CLOSE)
-    wma = _windowed("WMA", CLOSE)
-    cmo = _windowed("CMO", CLOSE)
-    mom = _windowed("MOM", CLOSE)
-    roc = _windowed("ROC", CLOSE)
-    rocr = _windowed("ROCR", CLOSE)
-    rocp = _windowed("ROCP", CLOSE)
-    rocr_100 = _windowed("ROCR100", CLOSE)
-    trix = _windowed("TRIX", CLOSE)
-    rsi = _windowed("RSI", CLOSE)
-    cci = _windowed("CCI", HIGH, LOW, CLOSE)
-    atr = _windowed("ATR", HIGH, LOW, CLOSE)
-    natr = _windowed("NATR", HIGH, LOW, CLOSE)
-    adx = _windowed("ADX", HIGH, LOW, CLOSE)
-    adxr = _windowed("ADXR", HIGH, LOW, CLOSE)
-    dx = _windowed("DX", HIGH, LOW, CLOSE)
-    minus_di = _windowed("MINUS_DI", HIGH, LOW, CLOSE)
-    plus_di = _windowed("PLUS_DI", HIGH, LOW, CLOSE)
-    willr = _windowed("WILLR", HIGH, LOW, CLOSE)
-    mfi = _windowed("MFI", HIGH, LOW, CLOSE, VOLUME)
-    aroonosc = _windowed("AROONOSC", HIGH, LOW)
-    minus_dm = _windowed("MINUS_DM", HIGH, LOW)
-    plus_dm = _windowed("PLUS_DM", HIGH, LOW)
+    sma = _one("SMA", CLOSE)
+    ema = _one("EMA", CLOSE)
+    kama = _one("KAMA", CLOSE)
+    wma = _one("WMA", CLOSE)
+    cmo = _one("CMO", CLOSE)
+    mom = _one("MOM", CLOSE)
+    roc = _one("ROC", CLOSE)
+    rocr = _one("ROCR", CLOSE)
+    rocp = _one("ROCP", CLOSE)
+    rocr_100 = _one("ROCR100", CLOSE)
+    trix = _one("TRIX", CLOSE)
+    rsi = _one("RSI", CLOSE)
+    cci = _one("CCI", HIGH, LOW, CLOSE)
+    atr = _one("ATR", HIGH, LOW, CLOSE)
+    natr = _one("NATR", HIGH, LOW, CLOSE)
+    adx = _one("ADX", HIGH, LOW, CLOSE)
+    adxr = _one("ADXR", HIGH, LOW, CLOSE)
+    dx = _one("DX", HIGH, LOW, CLOSE)
+    minus_di = _one("MINUS_DI", HIGH, LOW, CLOSE)
+    plus_di = _one("PLUS_DI", HIGH, LOW, CLOSE)
+    willr = _one("WILLR", HIGH, LOW, CLOSE)
+    mfi = _one("MFI", HIGH, LOW, CLOSE, VOLUME)
+    aroonosc = _one("AROONOSC", HIGH, LOW)
+    minus_dm = _one("MINUS_DM", HIGH, LOW)
+    plus_dm = _one("PLUS_DM", HIGH, LOW)
 
     obv = _whole("OBV", CLOSE, VOLUME)
     trange = _whole("TRANGE", HIGH, LOW, CLOSE)
@@ -156,42 +277,40 @@ class ArrayManager:
 
     def std(self, n: int, nbdev: int = 1, array: bool = False) -> Any:
         """Standard deviation of the close."""
-        return _newest(talib.STDDEV(self.close, n, nbdev), array)
+        return self._read(("std", n, nbdev, array), Recipe((("STDDEV", (CLOSE,), (n, nbdev)),)))[0]
 
     def macd(self, fast_period: int, slow_period: int, signal_period: int, array: bool = False) -> Any:
         """MACD, its signal line and their difference."""
-        lines = talib.MACD(self.close, fast_period, slow_period, signal_period)
-        return tuple(_newest(line, array) for line in lines)
+        periods = (fast_period, slow_period, signal_period)
+        return self._read(("macd", *periods, array), Recipe((("MACD", (CLOSE,), periods),)))
 
     def ultosc(self, time_period1: int = 7, time_period2: int = 14, time_period3: int = 28, array: bool = False) -> Any:
         """Ultimate oscillator."""
-        high_low_close = self.columns(HIGH, LOW, CLOSE)
-        return _newest(talib.ULTOSC(*high_low_close, time_period1, time_period2, time_period3), array)
+        periods = (time_period1, time_period2, time_period3)
+        return self._read(("ultosc", *periods, array), Recipe((("ULTOSC", (HIGH, LOW, CLOSE), periods),)))[0]
 
     def boll(self, n: int, dev: float, array: bool = False) -> Any:
         """Bollinger channel: upper and lower line, `dev` standard deviations from the average."""
-        return self._channel(talib.SMA(self.close, n), talib.STDDEV(self.close, n, 1), dev, array)
+        calls = (("SMA", (CLOSE,), (n,)), ("STDDEV", (CLOSE,), (n, 1)))
+        return self._read(("boll", n, dev, array), Recipe(calls, _channel, (dev,)))
 
     def keltner(self, n: int, dev: float, array: bool = False) -> Any:
         """Keltner channel: upper and lower line, `dev` average true ranges from the average."""
-        return self._channel(talib.SMA(self.close, n), talib.ATR(self.high, self.low, self.close, n), dev, array)
-
-    def _channel(self, middle: Array, width: Array, dev: float, array: bool) -> Any:
-        return _newest(middle + width * dev, array), _newest(middle - width * dev, array)
+        calls = (("SMA", (CLOSE,), (n,)), ("ATR", (HIGH, LOW, CLOSE), (n,)))
+        return self._read(("keltner", n, dev, array), Recipe(calls, _channel, (dev,)))
 
     def donchian(self, n: int, array: bool = False) -> Any:
         """Donchian channel: highest high and lowest low."""
-        return _newest(talib.MAX(self.high, n), array), _newest(talib.MIN(self.low, n), array)
+        return self._read(("donchian", n, array), Recipe((("MAX", (HIGH,), (n,)), ("MIN", (LOW,), (n,)))))
 
     def aroon(self, n: int, array: bool = False) -> Any:
         """Aroon up and down."""
-        down, up = talib.AROON(self.high, self.low, n)
-        return _newest(up, array), _newest(down, array)
+        return self._read(("aroon", n, array), Recipe((("AROON", (HIGH, LOW), (n,)),), _crosswise))
 
     def adosc(self, fast_period: int, slow_period: int, array: bool = False) -> Any:
         """Chaikin accumulation / distribution oscillator."""
-        columns = self.columns(HIGH, LOW, CLOSE, VOLUME)
-        return _newest(talib.ADOSC(*columns, fast_period, slow_period), array)
+        periods = (fast_period, slow_period)
+        return self._read(("adosc", *periods, array), Recipe((("ADOSC", (HIGH, LOW, CLOSE, VOLUME), periods),)))[0]
 
     def stoch(
         self,
@@ -204,9 +323,9 @@ class ArrayManager:
     ) -> Any:
         """Stochastic: %K and %D."""
         periods = (fastk_period, slowk_period, slowk_matype, slowd_period, slowd_matype)
-        k, d = talib.STOCH(*self.columns(HIGH, LOW, CLOSE), *periods)
-        return _newest(k, array), _newest(d, array)
+        return self._read(("stoch", *periods, array), Recipe((("STOCH", (HIGH, LOW, CLOSE), periods),)))
 
     def sar(self, acceleration: float, maximum: float, array: bool = False) -> Any:
         """Parabolic stop and reverse."""
-        return _newest(talib.SAR(self.high, self.low, acceleration, maximum), array)
+        options = (acceleration, maximum)
+        return self._read(("sar", *options, array), Recipe((("SAR", (HIGH, LOW), options),)))[0]

@@ -114,7 +114,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             if value is not None and value.tzinfo is None:
                 force_setattr(self, name, value.replace(tzinfo=SHANGHAI))
 
-
     @property
     def gateway_name(self) -> str:
         """The name of the counter's door, for strategies that hand it on as vnpy's do."""
@@ -160,9 +159,10 @@ class TickData(Message, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.symbol}.{self.exchange}"
 
 
-class BarData(Message, frozen=True, kw_only=True, omit_defaults=True):
+class BarData(Message, frozen=True, omit_defaults=True):
     """A bar, stamped with its first minute (specification 4.3). `volume` in lots, `turnover` in yuan, both of this
-    bar alone. `partial` when ticks of it were missed; `seq` counts the bars of a symbol's trading day from 1."""
+    bar alone. `partial` when ticks of it were missed; `seq` counts the bars of a symbol's trading day from 1.
+    A backtest makes a hundred thousand of them, by position."""
 
     TIMESPEC: ClassVar[str] = "seconds"
 
@@ -181,6 +181,10 @@ class BarData(Message, frozen=True, kw_only=True, omit_defaults=True):
     account_id: str | None = None
     seq: int | None = None
     partial: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.datetime.tzinfo is None:
+            force_setattr(self, "datetime", self.datetime.replace(tzinfo=SHANGHAI))
 
     @property
     def vt_symbol(self) -> str:
