@@ -35,7 +35,8 @@ class Datafeed:
     def bars(self, symbol: str, exchange: Exchange, start: datetime, end: datetime) -> list[BarData]:
         """One-minute bars from `start` to `end` (naive Shanghai time, or aware), oldest first; each minute once, rows
         without a price left out. Raises DatafeedError."""
-        wanted = self._request(symbol, exchange, _aware(start), _aware(end))
+        shift = MINUTE if self.stamps == "end" else timedelta()
+        wanted = self._request(symbol, exchange, _aware(start) + shift, _aware(end) + shift)
         said: list[str] = []
         try:
             rows = self.feed.query_bar_history(wanted, said.append)
@@ -43,7 +44,6 @@ class Datafeed:
             raise DatafeedError(f"{self.name}: {symbol}: {type(error).__name__}: {error}") from error
         if not rows and said:
             raise DatafeedError(f"{self.name}: {symbol}: {said[-1]}")
-        shift = MINUTE if self.stamps == "end" else timedelta()
         found = {bar.datetime: bar for bar in _converted(rows or (), symbol, exchange, shift)}
         return [found[moment] for moment in sorted(found) if _aware(start) <= moment <= _aware(end)]
 

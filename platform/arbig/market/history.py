@@ -1,7 +1,8 @@
 """History: bars fetched from the Gateway: earlier trading days that have no file, and minutes of the running day that
 were missed while Market or its line was down.
 
-The simulated exchange has a history; CTP has none, then what is missing stays a named gap.
+The simulated exchange has a history; CTP has none: then earlier days come from a vnpy datafeed, if `config/market.yaml`
+names one, and what is missing still stays a named gap.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from arbig.compat.datafeed import DatafeedError
 from arbig.domain.messages import BarData
 from arbig.domain.sessions import CalendarError, Sessions
 from arbig.market.cache import MarketCache
@@ -25,6 +27,7 @@ from arbig.store.bars import BarFileError, BarStore
 log = logging.getLogger(__name__)
 
 Ask = Callable[..., Awaitable[Any]]
+Elsewhere = Callable[[str, datetime, datetime], Awaitable[list[BarData]]]
 TIMEOUT_SECONDS = 30.0
 MENDING_SECONDS = 5.0
 """Meanwhile new ticks wait."""
@@ -33,8 +36,12 @@ MENDING_SECONDS = 5.0
 class History:
     """Fills whole earlier days where they have no file, and mends bars before they are stored."""
 
-    def __init__(self, ask: Ask, hours: Hours, store: BarStore, cache: MarketCache, days: int) -> None:
+    def __init__(
+        self, ask: Ask, hours: Hours, store: BarStore, cache: MarketCache, days: int, elsewhere: Elsewhere | None = None
+    ) -> None:
+        """`elsewhere` is asked for earlier days that the counter has not."""
         self._ask = ask
+        self._elsewhere = elsewhere
         self._hours = hours
         self._store = store
         self._cache = cache
@@ -43,24 +50,29 @@ class History:
     async def fill(self, symbol: str, trading_day: date) -> int:
         """Fetch what the `days` trading days before `trading_day` lack; the number of bars written. What cannot be
         fetched is said and left."""
-        try:
-            missing = self._missing(symbol, trading_day)
-            if not missing:
-                return 0
-            return sum(self._write(symbol, day, bars) for day, bars in await self._fetch(symbol, missing))
-        except (CallError, BarFileError, CalendarError, msgspec.ValidationError) as error:
-            log.warning("%s: history of earlier days is not there: %s", symbol, error)
+        written = 0
+        for source in filter(None, (self._of_counter, self._elsewhere)):
+            try:
+                written += await self._fill_from(source, symbol, trading_day)
+            except (CallError, BarFileError, CalendarError, DatafeedError, msgspec.ValidationError) as error:
+                log.warning("%s: history of earlier days is not there: %s", symbol, error)
+        return written
+
+    async def _fill_from(self, source: Elsewhere, symbol: str, trading_day: date) -> int:
+        missing = self._missing(symbol, trading_day)
+        if not missing:
             return 0
+        sessions = self._hours.of(symbol)
+        start, end = sessions.segments(missing[0])[0].start, sessions.segments(missing[-1])[-1].end
+        bars = [bar for bar in await source(symbol, start, end) if sessions.is_open(bar.datetime)]
+        return sum(self._write(symbol, day, found) for day, found in _by_day(bars, sessions) if day in missing)
+
+    async def _of_counter(self, symbol: str, start: datetime, end: datetime) -> list[BarData]:
+        return await self._asked(symbol, start, end, TIMEOUT_SECONDS)
 
     def _missing(self, symbol: str, trading_day: date) -> list[date]:
         present = set(self._store.days(symbol))
         return [day for day in earlier_days(self._hours.of(symbol), trading_day, self._days) if day not in present]
-
-    async def _fetch(self, symbol: str, missing: list[date]) -> list[tuple[date, list[BarData]]]:
-        sessions = self._hours.of(symbol)
-        start, end = sessions.segments(missing[0])[0].start, sessions.segments(missing[-1])[-1].end
-        bars = await self._asked(symbol, start, end, TIMEOUT_SECONDS)
-        return [(day, found) for day, found in _by_day(bars, sessions) if day in missing]
 
     async def _asked(self, symbol: str, start: datetime, end: datetime, seconds: float) -> list[BarData]:
         params = {"symbol": symbol, "start": on_wire(start), "end": on_wire(end)}

@@ -22,6 +22,7 @@ from arbig.domain.messages import BarData, EventData, EventType, TickData, decod
 from arbig.market.builder import BarBuilder
 from arbig.market.cache import MarketCache
 from arbig.market.complaints import Complaints
+from arbig.market.datafeed import DatafeedConfig, feed_of
 from arbig.market.history import Ask, History, on_wire
 from arbig.market.hours import Hours
 from arbig.market.journal import TickJournal
@@ -45,6 +46,7 @@ class MarketConfig(Config):
     """`config/market.yaml`, which may be left out."""
 
     history_days: int = Field(10, ge=0, le=250)
+    datafeed: DatafeedConfig | None = Field(None, examples=[{"name": "tushare"}])
 
 
 class MarketService(Service):
@@ -63,7 +65,8 @@ class MarketService(Service):
         self._recorder = Recorder(kept / "finished", settings.data / "ticks", clock)
         self._journal = TickJournal(kept, self._recorder.take if settings.record_ticks else None)
         self._builder = BarBuilder(self._hours, self._journal, self._last_stored, clock)
-        self._history = History(self._ask, self._hours, self._store, self._cache, config.history_days)
+        elsewhere = feed_of(config.datafeed, self._hours, kept / "datafeed") if config.datafeed else None
+        self._history = History(self._ask, self._hours, self._store, self._cache, config.history_days, elsewhere)
         self._subscriber = TickSubscriber(bus, clock)
         self._unstored = Complaints(clock, "bars that cannot be stored are held in memory")
         self._unpublished = Complaints(clock, "bars not published; readers fetch them over HTTP")
