@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -62,6 +62,7 @@ class Job(msgspec.Struct, frozen=True):
     costs: Costs
     series: dict[str, SeriesHead]
     warmup: dict[str, SeriesHead]
+    warmup_days: int
     products: tuple[ProductRow, ...]
     days: tuple[date, ...]
     no_night: tuple[date, ...]
@@ -89,8 +90,9 @@ class Task(msgspec.Struct, frozen=True):
         return json.dumps([self.start.isoformat(), self.end.isoformat(), self.params], sort_keys=True)
 
 
-def job_of(plan: Plan, source: StrategySource) -> Job:
-    """Raises PlanError for what cannot be sent to another process."""
+def job_of(plan: Plan, source: StrategySource, warmup_days: int) -> Job:
+    """`warmup_days`: calendar days of history before the first day of a run. Raises PlanError for what cannot be sent
+    to another process."""
     (strategy,) = plan.strategies
     if strategy.prepare is not None and not hasattr(strategy.kind, "prepare"):
         raise PlanError(f"{strategy.name}: its prepare stands outside the class; make it a static method of the class")
@@ -111,6 +113,7 @@ def job_of(plan: Plan, source: StrategySource) -> Job:
         costs=plan.costs,
         series={name: _head(one) for name, one in plan.series.items()},
         warmup={name: _head(one) for name, one in plan.warmup.items()},
+        warmup_days=warmup_days,
         products=tuple(row for row in plan.book.rows if row.product in products),
         days=tuple(sorted(plan.calendar.days)),
         no_night=tuple(sorted(plan.calendar.no_night)),
@@ -145,6 +148,7 @@ class Runner:
     """A job taken up by one process: runs task after task on the same columns."""
 
     def __init__(self, job: Job, kind: type[BaseTemplate], columns: Callable[[str], np.ndarray]) -> None:
+        self._warmup_days = job.warmup_days
         self._whole = Plan(
             strategies=(StrategyPlan(kind, job.name, job.vt_symbols, job.params, job.capital),),
             series={name: _series(head, f"series-{name}", columns) for name, head in job.series.items()},
@@ -171,8 +175,10 @@ class Runner:
 
     def answer(self, task: Task) -> Answer:
         """The statistics of one backtest and its daily returns, or the line that says why there are none."""
-        if self._cut.end != task.end:  # the same views for all tasks of a window: engines keep what they computed
-            self._cut = cut(self._whole, task.end)
+        if (self._cut.start, self._cut.end) != (task.start, task.end):
+            self._cut = cut(
+                self._whole, task.start, task.end, self._warmup_days
+            )  # once: engines keep what they compute
         try:
             result = run(planned(self._cut, task))
             figures = dict(statistics_of(result))
@@ -185,16 +191,18 @@ class Runner:
         }
 
 
-def cut(plan: Plan, end: date) -> Plan:
-    """The plan up to a day. Rows after it are not there at all: nothing of what follows can be seen."""
-    return replace(plan, end=end, series={name: _until(one, end) for name, one in plan.series.items()})
+def cut(plan: Plan, start: date, end: date, warmup_days: int) -> Plan:
+    """The plan from one day to another, with the history before it that `desk.plan` would read. Rows after its end
+    are not there at all: nothing of what follows can be seen."""
+    first = start - timedelta(days=warmup_days)
+    series = {name: _between(one, first, end) for name, one in plan.series.items()}
+    return replace(plan, start=start, end=end, series=series)
 
 
 def planned(plan: Plan, task: Task) -> Plan:
-    """A plan that ends with the task's last day, with the task's first day and parameters."""
+    """The plan with the task's parameters."""
     (strategy,) = plan.strategies
-    own = replace(strategy, params={**strategy.params, **task.params})
-    made = replace(plan, strategies=(own,), start=task.start)
+    made = replace(plan, strategies=(replace(strategy, params={**strategy.params, **task.params}),))
     if not hasattr(strategy.kind, "prepare"):
         return made
     from arbig.lab.signals import with_signals
@@ -216,9 +224,9 @@ def unpacked(text: str) -> Floats:
     return np.frombuffer(base64.b64decode(text), "<f8")
 
 
-def _until(series: Any, end: date) -> Any:
-    stop = int(np.searchsorted(series.trading_day, np.datetime64(end), side="right"))
-    return series if stop == len(series) else series.rows(0, stop)
+def _between(series: Any, first: date, end: date) -> Any:
+    start, stop = series.first_of(first), series.first_of(end + timedelta(days=1))
+    return series if (start, stop) == (0, len(series)) else series.rows(start, stop)
 
 
 def _head(series: Series) -> SeriesHead:

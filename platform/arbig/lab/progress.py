@@ -34,5 +34,20 @@ def counted(words: str, progress: bool | None = None) -> Iterator[Callable[[int,
         yield tell
 
 
+@contextmanager
+def racing(words: str, total: int, progress: bool | None = None) -> Iterator[Callable[[int, str], None]]:
+    """A bar with the best so far beside it: told how many more are done, and that best in words."""
+    from tqdm.auto import tqdm
+
+    shown = _is_looked_at() if progress is None else progress
+    with tqdm(total=total, desc=words, disable=not shown, leave=False) as bar:
+
+        def tell(more: int, best: str) -> None:
+            bar.set_postfix_str(best, refresh=False)
+            bar.update(more)
+
+        yield tell
+
+
 def _is_looked_at() -> bool:
     return sys.stderr.isatty() or "ipykernel" in sys.modules

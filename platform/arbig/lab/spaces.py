@@ -52,22 +52,29 @@ class Proposals(Protocol):
         """The target's value of the set that was handed out as number so-and-so, from 0."""
 
 
-def checked_space(space: Mapping[str, Any], kind: type[BaseTemplate], base: Mapping[str, Any]) -> dict[str, Values]:
-    """The values of each parameter. Raises SweepError, one line: nothing to try, an unknown parameter, a reversed
-    range, a value of the wrong kind."""
-    if not space:
-        raise SweepError(f"space: found nothing to try, expected parameters; write e.g. {_example(kind)}")
+def read_space(space: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Values]:
+    """The values of each parameter. Raises SweepError, one line: nothing to try, a reversed range, no finite number,
+    a parameter that is fixed already."""
+    if not isinstance(space, Mapping) or not space:
+        raise SweepError("space: found nothing to try, expected parameters; write e.g. space={'window': [10, 20, 30]}")
+    for name in space:
+        if name in base:
+            raise SweepError(f"space: {name!r} is also in params; leave it out of one of them")
+    return {name: _values(name, given) for name, given in space.items()}
+
+
+def first_set(space: Mapping[str, Values]) -> ParameterSet:
+    return {name: _listed(values)[0] for name, values in space.items()}
+
+
+def check_space(space: Mapping[str, Values], kind: type[BaseTemplate], base: Mapping[str, Any]) -> None:
+    """Raises SweepError, one line: an unknown parameter, a value of the wrong kind."""
     for name in space:
         if name not in kind.parameters:
             raise SweepError(f"space: {kind.__name__} has no parameter {name!r}{suggest(name, kind.parameters)}")
-        if name in base:
-            raise SweepError(f"space: {name!r} is also in params; leave it out of one of them")
-    found = {name: _values(name, given) for name, given in space.items()}
-    first = {name: _listed(values)[0] for name, values in found.items()}
-    for name, values in found.items():
+    for name, values in space.items():
         for value in _listed(values):
-            _check(kind, {**base, **first, name: value})
-    return found
+            _check(kind, {**base, **first_set(space), name: value})
 
 
 def _check(kind: type[BaseTemplate], params: ParameterSet) -> None:
@@ -125,11 +132,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value
-
-
-def _example(kind: type[BaseTemplate]) -> str:
-    name = next(iter(kind.parameters), "window")
-    return f"space={{{name!r}: [10, 20, 30]}}"
 
 
 def set_key(params: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from html import escape
@@ -31,8 +31,9 @@ from arbig.backtest.plan import Plan
 from arbig.backtest.series import Floats
 from arbig.lab.jobs import Answer, Job, Task, drop_series, job_of, unpacked, write_job
 from arbig.lab.lines import Lines
+from arbig.lab.progress import racing
 from arbig.lab.sources import StrategySource, source_of
-from arbig.lab.spaces import Proposals, SweepError, checked_space, proposals
+from arbig.lab.spaces import Proposals, SweepError, Values, check_space, first_set, proposals, read_space
 from arbig.lab.trials import Count, Ledger, trial_of
 from arbig.lab.workers import Crew, LocalCrew
 from arbig.runtime.loader import suggest
@@ -48,6 +49,7 @@ __all__ = ["Sweep", "SweepError", "sweep"]
 Target: TypeAlias = str | Callable[[Mapping[str, float]], float]
 Method: TypeAlias = Literal["grid", "random", "tpe"]
 BLOCKS = 16
+WARMUP_DAYS = 60
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Sweep:
     def overfitting(self) -> float:
         """The probability of backtest overfitting of these sets; nan with fewer than two sets or few days."""
         returns = self.returns
-        blocks = min(BLOCKS, len(returns) // 4 * 2)
+        blocks = min(BLOCKS, len(returns) // 10 * 2)
         return probability_of_overfitting(returns, blocks) if blocks >= 4 else math.nan
 
     @property
@@ -245,15 +247,39 @@ def sweep(
     `walk_forward`: windows of trading days, `(train, test)` or a `Forward`; gives a `WalkForward`. `options`: as for
     `desk.plan`. Ctrl-C keeps the finished sets. Raises SweepError, PlanError, HistoryError, one line each.
     """
-    plan = desk.plan(strategy, symbol, start, end, params, capital, **options)
-    session = Session.of(desk.settings.data, plan, space, target, folder)
+    values = read_space(space, params or {})
+    plan = _planned(desk, strategy, symbol, start, end, first_set(values), params, capital, options)
+    warmup_days = options.get("warmup_days", WARMUP_DAYS)
+    session = Session.of(desk.settings.data, plan, values, target, folder, warmup_days)
     with session.crew(workers, ray) as crew:
         campaign = Campaign(session, crew, Search(method, trials, seed, workers or cores()), progress)
         if walk_forward is None:
             return campaign.run(plan.start, plan.end)
+        if options.get("mode") == "tick":
+            raise SweepError("walk_forward: found mode 'tick', expected 'bar': windows are cut from bars")
         from arbig.lab.walkforward import forward_of, walk
 
         return walk(campaign, plan, forward_of(walk_forward))
+
+
+def _planned(
+    desk: Desk,
+    strategy: Strategy,
+    symbol: Symbols,
+    start: Day | None,
+    end: Day | None,
+    first: Mapping[str, Any],
+    params: Mapping[str, Any] | None,
+    capital: float,
+    options: Mapping[str, Any],
+) -> Plan:
+    """Planned with the first set, since a parameter may have no default, and kept without it."""
+    if not isinstance(strategy, (str, type)):
+        return desk.plan(strategy, symbol, start, end, params, capital, **options)
+    fixed = dict(params or {})
+    plan = desk.plan(strategy, symbol, start, end, {**fixed, **first}, capital, **options)
+    bare = tuple(replace(one, params={n: v for n, v in one.params.items() if n in fixed}) for one in plan.strategies)
+    return replace(plan, strategies=bare)
 
 
 def cores() -> int:
@@ -268,25 +294,32 @@ class Session:
     source: StrategySource
     job: Job
     folder: Path
-    space: Mapping[str, Any]
+    space: Mapping[str, Values]
     target: Target
     ledger: Ledger
-    data: Path
 
     @classmethod
-    def of(cls, data: Path, plan: Plan, space: Mapping[str, Any], target: Target, folder: Path | str | None) -> Session:
+    def of(
+        cls,
+        data: Path,
+        plan: Plan,
+        space: Mapping[str, Values],
+        target: Target,
+        folder: Path | str | None,
+        warmup_days: int,
+    ) -> Session:
         if len(plan.strategies) != 1:
             raise SweepError(f"found {len(plan.strategies)} strategies, expected one: a sweep varies one strategy")
         (strategy,) = plan.strategies
-        checked = checked_space(space, strategy.kind, strategy.params)
+        check_space(space, strategy.kind, strategy.params)
         names = statistic_names()
         if isinstance(target, str) and target not in names:
             raise SweepError(f"target: found {target!r}, no such statistic{suggest(target, names)}")
         source = source_of(strategy.kind)
-        job = job_of(plan, source)
+        job = job_of(plan, source, warmup_days)
         own = data / "sweeps" / f"{job.class_name}-{'+'.join(job.vt_symbols)}-{job.fingerprint[:12]}"
         place = Path(folder) if folder is not None else own
-        return cls(plan, source, job, place, checked, target, Ledger(data, job.class_name, job.vt_symbols), data)
+        return cls(plan, source, job, place, space, target, Ledger(data, job.class_name, job.vt_symbols))
 
     @property
     def rows(self) -> Lines:
@@ -386,12 +419,11 @@ class Campaign:
         rows: dict[str, Row] = {}
         best: Row | None = None
         try:
-            with self._bar(asked.total, words) as bar:
+            with racing(words, asked.total, self._progress) as tell:
                 for row, settled in self._settled(asked, start, end):
                     rows[row.task.key] = row
                     best = row if best is None or self._rank(row) < self._rank(best) else best
-                    bar.set_postfix_str(self._words(best), refresh=False)
-                    bar.update(settled)
+                    tell(settled, self._words(best))
         except KeyboardInterrupt:
             self.stopped = True
         return self._sweep(tuple(rows.values()), start, end, len(rows) if not self.stopped else asked.total)
@@ -480,13 +512,6 @@ class Campaign:
         """Best first, without a finite value last."""
         value = row.value(self.session.target)
         return -value if math.isfinite(value) else math.inf
-
-    def _bar(self, total: int, words: str) -> Any:
-        from tqdm.auto import tqdm
-
-        looked_at = sys.stderr.isatty() or "ipykernel" in sys.modules
-        shown = looked_at if self._progress is None else self._progress
-        return tqdm(total=total, desc=words, disable=not shown, leave=False)
 
 
 def _row(words: Mapping[str, Any]) -> Row | None:
