@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,10 +19,15 @@ from arbig.domain.counter import (
     PositionReport,
     TradeReport,
 )
-from arbig.domain.messages import Direction, Offset, OrderType, Status
-from arbig.exchange.core import Rules, ScriptedReject
+from arbig.domain.messages import SHANGHAI, Direction, Offset, OrderType, Status
+from arbig.domain.sessions import TradingCalendar
+from arbig.exchange.core import Rules, ScriptedReject, SimulatedExchange
 
 LONG, SHORT = Direction.LONG, Direction.SHORT
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(f"2025-{text.replace(' ', 'T')}").replace(tzinfo=SHANGHAI)
 
 
 def statuses(events: list[Any]) -> list[str]:
@@ -251,6 +256,27 @@ def test_an_expired_contract_is_settled_in_cash_on_its_last_day(desk: Callable[.
     assert [row.volume for row in rows if row.symbol == "au2510"][-2:] == [0, 0]
     assert trader.exchange.positions() == ()
     assert error(trader.buy(838.0, symbol="au2510")) == 17
+
+
+def test_with_nothing_listed_the_exchange_keeps_its_hours(desk: Callable[..., Any]) -> None:
+    """The clock must not run through a year in one leap when the last contract has expired."""
+    exchange = desk("au2510").exchange
+    for _ in exchange.advance_to(at("10-15 16:00:00")):
+        pass
+    assert exchange.truth.symbols == ()
+    assert exchange.next_moment(timedelta(seconds=1), timedelta(seconds=6)) == (at("10-15 20:55:00"), False)
+
+
+def test_the_clock_stands_still_after_the_calendars_last_day(shipped: Rules) -> None:
+    last = date(2025, 10, 16)
+    calendar = TradingCalendar(frozenset(day for day in shipped.calendar.days if day <= last))
+    exchange = SimulatedExchange(replace(shipped, calendar=calendar))
+    exchange.subscribe(("au2512",))
+    for _ in range(200):
+        moment, _ = exchange.next_moment(timedelta(hours=1), timedelta(seconds=6))
+        for _ in exchange.advance_to(moment):
+            pass
+    assert (exchange.trading_day, exchange.session_time) == (last, at("10-16 15:00:06"))
 
 
 def test_the_private_flow_is_numbered_without_gaps(trader: Any) -> None:

@@ -54,6 +54,7 @@ from arbig.domain.sessions import Phase, Sessions, TradingCalendar
 
 CLOSE_TIME = time(15, 0)
 SETTLE_TIME = time(15, 30)
+LAST_NIGHT_CLOSE = time(2, 30)
 
 Event = TickData | OrderReport | TradeReport | InsertRejected | CancelRejected | PositionReport | DayMark
 Recorded = Mapping[tuple[str, date], Sequence[TickData]]
@@ -224,14 +225,20 @@ class SimulatedExchange:
                 return start, False
             if now < end + grace:
                 return min(now + step, end + grace), now + step >= end + grace
-        return _at(self.trading_day, SETTLE_TIME), False
+        return now if self.is_last_day else _at(self.trading_day, SETTLE_TIME), False
+
+    @property
+    def is_last_day(self) -> bool:
+        """The calendar knows no day to settle for: the clock stops after this day's close."""
+        return self.trading_day >= self.rules.calendar.last
 
     def windows(self) -> list[tuple[datetime, datetime]]:
-        """When the trading day's contracts trade or take auction orders, merged, in order."""
+        """When the trading day's contracts trade or take auction orders, merged, in order. While none is listed the
+        exchange keeps its hours."""
         segments = sorted(
             (segment.start, segment.end)
-            for market in self._markets.values()
-            for segment in market.sessions.segments(self.trading_day)
+            for sessions in self._open_sessions()
+            for segment in sessions.segments(self.trading_day)
         )
         merged: list[tuple[datetime, datetime]] = []
         for start, end in segments:
@@ -581,8 +588,11 @@ class SimulatedExchange:
     def _opening(self) -> Truth:
         day = self.rules.calendar.day_from(self.rules.first_day)
         account = Account(account_id=self.rules.account_id, trading_day=day, pre_balance=self.rules.capital)
-        night = Sessions(time(2, 30), self.rules.calendar)
-        return Truth(session_time=night.segments(day)[0].start, trading_day=day, account=account)
+        start = self._longest_hours().segments(day)[0].start
+        return Truth(session_time=start, trading_day=day, account=account)
+
+    def _longest_hours(self) -> Sessions:
+        return Sessions(LAST_NIGHT_CLOSE, self.rules.calendar)
 
     def _open_markets(self, symbols: Sequence[str]) -> None:
         for symbol in symbols:
@@ -637,9 +647,10 @@ class SimulatedExchange:
         return self._sessions[instrument.night_close]
 
     def _day_start(self, day: date) -> datetime:
-        return min(
-            (market.sessions.segments(day)[0].start for market in self._markets.values()), default=_at(day, time(8, 55))
-        )
+        return min(sessions.segments(day)[0].start for sessions in self._open_sessions())
+
+    def _open_sessions(self) -> set[Sessions]:
+        return {market.sessions for market in self._markets.values()} or {self._longest_hours()}
 
     def _instruments(self) -> dict[str, Instrument]:
         return {symbol: market.instrument for symbol, market in self._markets.items()}

@@ -43,6 +43,7 @@ from arbig.runtime.simulation import SimulationConfig, load_simulation
 from arbig.store.sqlite import StoreError
 
 EXIT_CONFIG = 78
+MORE = "add the next year's holidays to config/holidays.yaml, or begin anew: arbig up --data ANOTHER_FOLDER"
 PULSE = 0.02
 """Wall seconds between two looks at the clock."""
 LONGEST_STEP = 0.25
@@ -98,14 +99,23 @@ class ExchangeServer:
     async def _run_clock(self) -> None:
         grace = timedelta(seconds=self.config.closing_grace)
         last = saved = self.clock.monotonic()
+        stood = False
         while True:
             await self.clock.sleep(PULSE)
             now = self.clock.monotonic()
             step, last = timedelta(seconds=min(now - last, LONGEST_STEP) * self.counter.speed), now
             if not self.counter.running:
                 continue
+            exchange = self.counter.exchange
+            before = exchange.session_time
             self._tell(self.counter.advance(step, grace))
             await self._drain()
+            stands = self.counter.exchange.session_time == before
+            if stands and not stood:
+                log.error(
+                    f"the clock stands: {self.counter.exchange.trading_day} is the last day of the calendar; {MORE}"
+                )
+            stood = stands
             if now - saved >= SAVE_CLOCK:
                 saved = now
                 self.counter.save_clock()
