@@ -68,3 +68,45 @@ def test_a_name_that_is_not_here_is_shown_with_its_line(floor):
             assert "\n" not in shown["error"]
 
     asyncio.run(flow())
+
+
+TICKS_ONLY = """
+from vnpy_ctastrategy import CtaTemplate, BarGenerator
+
+class TicksOnly(CtaTemplate):
+    minutes = 0
+    long_bars = 0
+    variables = ["minutes", "long_bars"]
+
+    def on_init(self):
+        self.bg = BarGenerator(self.on_minute, 2, self.on_two_minutes)
+        self.unfed = BarGenerator(self.on_two_minutes)
+
+    def on_tick(self, tick):
+        self.bg.update_tick(tick)
+
+    def on_minute(self, bar):
+        self.minutes += 1
+        self.bg.update_bar(bar)
+        self.put_event()
+
+    def on_two_minutes(self, bar):
+        self.long_bars += 1
+"""
+
+
+def test_a_strategy_without_on_bar_gets_its_bars_through_the_generator_it_feeds(floor):
+    """With vnpy the generator makes them of the ticks; here they are Market's, each once."""
+    floor.code(TICKS_ONLY)
+    floor.yaml(YAML.format("TicksOnly", "{}"))
+
+    async def flow():
+        async with floor.open() as desk:
+            live = desk.live("TicksOnly")
+            await desk.tick(800)
+            for minute in range(4):
+                await desk.bar(minute, 800 + minute)
+            await desk.until(lambda: live.variables["minutes"] == 4, "four minutes")
+            assert live.variables["long_bars"] == 2
+
+    asyncio.run(flow())

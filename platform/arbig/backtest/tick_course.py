@@ -23,7 +23,7 @@ from arbig.backtest.series import TickSeries
 from arbig.domain.bars import MINUTE, MINUTE_GRACE, SEGMENT_GRACE, BarGenerator
 from arbig.domain.messages import BarData, Direction, TickData
 from arbig.domain.sessions import Phase, TradingCalendar
-from arbig.domain.template import CtaTemplate, StopOrderStatus, StrategyTemplate
+from arbig.domain.template import CtaTemplate, StopOrderStatus, StrategyTemplate, deliver_bar
 
 SECOND = timedelta(seconds=1)
 
@@ -188,7 +188,7 @@ class TickSeat(Seat):
         strategy = self.strategy
         for bar in bars:
             if isinstance(strategy, CtaTemplate):
-                strategy.on_bar(bar)
+                deliver_bar(strategy, bar)
             elif isinstance(strategy, StrategyTemplate):
                 self._collect(strategy, bar)
             self.tell()

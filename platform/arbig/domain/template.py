@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from arbig.domain.feeds import Feed, Longer, feed_of
 from arbig.domain.messages import BarData, Direction, Interval, Offset, OrderData, TickData, TradeData
 
 STOP_PREFIX = "STOP."
@@ -557,6 +558,9 @@ class BarGenerator:
         self._windows: dict[str, Window] = {}
         rules = generator_rules.get()
         self._rules = rules(self) if rules else None
+        self._feed: Feed | None = None
+        self._first = self._next = self._due = -1
+        self._longer: Longer
 
     def update_tick(self, tick: TickData) -> None:
         """Remember the tick; the engine delivers finished bars."""
@@ -566,6 +570,25 @@ class BarGenerator:
 
     def update_bar(self, bar: BarData) -> None:
         """Collect a one-minute bar; a whole window goes to `on_window_bar`."""
+        feed = self._feed
+        if feed is None or feed.bar is not bar or feed.row != self._next:
+            self._collect(bar)
+            return
+        self._next += 1
+        if feed.row == self._due:
+            whole, self._due = next(self._longer.bars), next(self._longer.rows, -1)
+            if self.on_window_bar is not None:
+                self.on_window_bar(whole)
+
+    def _collect(self, bar: BarData) -> None:
+        """Our first bar may be a feed's, which then knows the longer ones; any other is counted by ourselves."""
+        if self._feed is not None:
+            seen, self._feed = self._feed.bars(self._first, self._next), None
+            for one in seen:
+                (self._windows.get(one.symbol) or self._begun(one.symbol)).on_bar(one)
+        elif not self._windows and self._joins(bar):
+            self.update_bar(bar)
+            return
         window = self._windows.get(bar.symbol) or self._begun(bar.symbol)
         for whole in window.on_bar(bar):
             if self.on_window_bar is not None:
@@ -578,6 +601,16 @@ class BarGenerator:
         self.on_bar(minute)
         return minute
 
+    def _joins(self, bar: BarData) -> bool:
+        feed = feed_of(bar)
+        longer = feed.longer(self) if feed is not None else None
+        if feed is None or longer is None:
+            return False
+        self._feed, self._longer = feed, longer
+        self._first = self._next = feed.row
+        self._due = next(longer.rows, -1)
+        return True
+
     def _begun(self, symbol: str) -> Window:
         window = self._rules.window(symbol) if self._rules else window_factory.get()(symbol, self._length())
         self._windows[symbol] = window
@@ -587,6 +620,16 @@ class BarGenerator:
         if self.interval is Interval.DAILY:
             return "day"
         return self.window * (60 if self.interval is Interval.HOUR else 1)
+
+
+def deliver_bar(strategy: CtaTemplate, bar: BarData) -> None:
+    """A finished one-minute bar to a strategy. One that has no `on_bar` of its own and feeds its generators with ticks,
+    as vnpy's may, gets it through them."""
+    strategy.on_bar(bar)
+    if type(strategy).on_bar.__module__ == __name__:
+        for generator in [one for one in vars(strategy).values() if isinstance(one, BarGenerator)]:
+            if generator.last_tick is not None and generator.last_tick.symbol == bar.symbol:
+                generator.on_bar(bar)
 
 
 def round_to(value: float, step: float) -> float:

@@ -31,6 +31,7 @@ from arbig.domain.template import (
     EngineType,
     StopOrder,
     StrategyTemplate,
+    deliver_bar,
     round_to,
     split_wish,
     window_factory,
@@ -146,7 +147,7 @@ class Stage:
         bar = decode(BarData, call.payloads[0])
         self.now = bar.datetime
         if isinstance(self.strategy, CtaTemplate):
-            self.strategy.on_bar(bar)
+            deliver_bar(self.strategy, bar)
 
     def on_bars(self, call: Call) -> None:
         bars = [decode(BarData, payload) for payload in call.payloads]
