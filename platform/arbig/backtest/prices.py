@@ -32,6 +32,8 @@ SLOT_MS = 500
 AUCTION_LEAD = timedelta(minutes=1)
 GRID = 1200
 """Slots of one draw of the slow volatility: ten minutes."""
+LIVELY_LOTS = 4.0
+"""Lots in a tick of a contract whose auctions have their usual size."""
 
 
 @dataclass(frozen=True)
@@ -283,15 +285,11 @@ def day_path(
     times, opening, auction = moments(draw, character, spans)
     size = len(times)
 
-    liveliness = opening * clusters(draw, size)
-    liveliness /= math.sqrt(float(np.mean(liveliness**2)))
-    tails = draw.standard_t(4.0, size) / math.sqrt(2.0)
-    returns = tails * liveliness * (character.volatility / math.sqrt(size))
-    returns[auction] += draw.normal(0.0, character.gap, int(auction.sum()))
-    latent = before.close * np.exp(np.cumsum(returns))
-    if lead is not None:
+    if lead is None:
+        liveliness, returns, latent = _own_walk(draw, character, opening, auction, before)
+    else:
         along = np.searchsorted(lead.offset_ms, times)
-        latent, liveliness = np.exp(lead.log_price[along]), lead.liveliness[along]
+        liveliness, latent = lead.liveliness[along], np.exp(lead.log_price[along])
         returns = np.diff(latent, prepend=before.close)
     level = np.clip(np.floor(latent / tick).astype(np.int64), lowest, highest)
 
@@ -307,6 +305,8 @@ def day_path(
     lots = np.exp(draw.normal(0.0, 1.1, size)) * liveliness * character.lots_per_tick * 0.6
     traded = lots.astype(np.int64)
     traded[auction] = 20 + draw.integers(0, 180, int(auction.sum()))
+    if lead is not None:
+        traded[auction] = np.ceil(traded[auction] * min(1.0, character.lots_per_tick / LIVELY_LOTS))
     last = _carried(np.clip(struck, lowest, highest), traded)
     bid = np.where(auction, np.minimum(bid, last), bid)
     ask = np.where(auction & ~no_ask, np.maximum(ask, last), ask)
@@ -336,6 +336,19 @@ def day_path(
 def on_tick(price: float, tick: float) -> float:
     """The nearest price the contract may have."""
     return float(_prices(np.array([round(price / tick)]), tick)[0])
+
+
+def _own_walk(
+    draw: np.random.Generator, character: Character, opening: Floats, auction: NDArray[np.bool_], before: Close
+) -> tuple[Floats, Floats, Floats]:
+    """For every tick how lively the market is, its logarithmic return, and the price between the ticks of the scale."""
+    size = len(opening)
+    liveliness = opening * clusters(draw, size)
+    liveliness /= math.sqrt(float(np.mean(liveliness**2)))
+    tails = draw.standard_t(4.0, size) / math.sqrt(2.0)
+    returns = tails * liveliness * (character.volatility / math.sqrt(size))
+    returns[auction] += draw.normal(0.0, character.gap, int(auction.sum()))
+    return liveliness, returns, before.close * np.exp(np.cumsum(returns))
 
 
 def moments(

@@ -42,8 +42,8 @@ BASIS = 0.0012
 BASIS_INTRADAY = 0.0004
 CARRY = (0.01, 0.05)
 """Per year, contango or backwardation."""
-RISING_DAYS, FALLING_DAYS = 15.0, 6.0
-QUIET = 0.02
+RISING_DAYS, FAR_DAYS, FALLING_DAYS = 15.0, 60.0, 6.0
+QUIET = 0.004
 """What a contract trades that is not the main one, compared with the main one, at least."""
 HOUR_MS = 3_600_000.0
 SHORTEST_BREAK = 0.1
@@ -81,7 +81,7 @@ class ProductPrices:
         quieter = replace(
             character,
             activity=character.activity * max(0.15, math.sqrt(share)),
-            lots_per_tick=character.lots_per_tick * max(0.2, share),
+            lots_per_tick=character.lots_per_tick * math.sqrt(share),
             depth=max(1.0, character.depth * share),
         )
         return day_path(self.seed, instrument, quieter, day, spans_of(sessions, day), before, lead)
@@ -111,14 +111,15 @@ class ProductPrices:
         return max(100, round(whole * self._share(instrument, day) * math.exp(noise)))
 
     def _share(self, instrument: Instrument, day: date) -> float:
-        """How much of the main contract's trading this one has: rising before its months as the main one, falling off
-        after them."""
+        """How much of the main contract's trading this one has: the more the nearer its months as the main one, less
+        and less after them."""
         begins, ends = _main_days(self, instrument.product, instrument.symbol, instrument.last_trading_day)
         if begins >= ends:
             return QUIET
         index = self._index(day)
         if index < begins:
-            return max(QUIET, math.exp((index - begins) / RISING_DAYS))
+            wait = begins - index
+            return 0.75 * math.exp(-wait / RISING_DAYS) + 0.25 * math.exp(-wait / FAR_DAYS)
         return 1.0 if index < ends else max(QUIET, math.exp((ends - 1 - index) / FALLING_DAYS))
 
     def _character(self, product: str) -> Character:

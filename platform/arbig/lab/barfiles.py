@@ -27,7 +27,7 @@ S = TypeVar("S", bound=Series)
 
 PRICES = {"open_price": "open", "high_price": "high", "low_price": "low", "close_price": "close"}
 NUMBERS = {**PRICES, "volume": "volume", "open_interest": "open_interest", "turnover": "turnover"}
-NEEDED = ("datetime", *PRICES, "volume")
+OPTIONAL = ("open_interest", "turnover")
 
 
 class HistoryError(ValueError):
@@ -41,27 +41,30 @@ def days_in(folder: Path) -> list[date]:
 
 def read_days(folder: Path, instrument: Instrument, days: Sequence[date]) -> BarSeries:
     """The bars of these trading days as one series. Raises HistoryError naming file and row."""
-    paths = [folder / f"{day}.csv" for day in days]
-    tables = [_table(path) for path in paths]
-    sizes = np.array([len(table) for table in tables])
-    columns: dict[str, Any] = {
-        field: np.concatenate([_floats(table, name) for table in tables]) for name, field in NUMBERS.items()
-    }
-    series = BarSeries(
-        symbol=instrument.symbol,
-        exchange=Exchange(instrument.exchange),
-        datetime=np.concatenate([_times(table) for table in tables]),
-        trading_day=np.repeat(np.array(days, "datetime64[D]"), sizes),
-        **columns,
-    )
+    pieces = [read_day(folder / f"{day}.csv", instrument, day) for day in days]
+    series = joined(pieces)
     for row, column, found, expected in faults(series):
-        index = int(np.searchsorted(np.cumsum(sizes), row, side="right"))
-        line = row - int(sizes[:index].sum()) + 2
+        ends = np.cumsum([len(piece) for piece in pieces])
+        index = int(np.searchsorted(ends, row, side="right"))
+        line = row - int(ends[index]) + len(pieces[index]) + 2
         raise HistoryError(
-            f"{paths[index]}: row {line}, column {column}: found {found}, expected {expected}; mend the row, or remove "
-            "the file and import the day again"
+            f"{folder / f'{days[index]}.csv'}: row {line}, column {column}: found {found}, expected {expected}; mend "
+            "the row, or remove the file and import the day again"
         )
     return series
+
+
+def read_day(path: Path, instrument: Instrument, day: date) -> BarSeries:
+    """One file as it is, right or wrong; what is empty is not-a-number. Raises HistoryError for what is no table."""
+    table = _table(path)
+    columns: dict[str, Any] = {field: _floats(table, name) for name, field in NUMBERS.items()}
+    return BarSeries(
+        symbol=instrument.symbol,
+        exchange=Exchange(instrument.exchange),
+        datetime=_times(table),
+        trading_day=np.full(len(table), np.datetime64(day, "D")),
+        **columns,
+    )
 
 
 def faults(series: BarSeries) -> Iterator[tuple[int, str, str, str]]:
@@ -167,12 +170,8 @@ def _table(path: Path) -> pyarrow.Table:
         )
     except pyarrow.ArrowInvalid as error:
         raise HistoryError(f"{path}: {_plain(error)}; expected {','.join(COLUMNS)}; import the day again") from None
-    missing = [name for name in NEEDED if table[name].null_count]
-    if missing:
-        raise HistoryError(
-            f"{path}: column {missing[0]}: found nothing in {table[missing[0]].null_count} rows, expected a value in "
-            "each; import the day again"
-        )
+    if table["datetime"].null_count:
+        raise HistoryError(f"{path}: column datetime: found nothing in a row, expected a time; import the day again")
     return table
 
 
@@ -182,7 +181,7 @@ def _plain(error: Exception) -> str:
 
 def _floats(table: pyarrow.Table, name: str) -> Floats:
     column: Floats = table[name].to_numpy()
-    return np.nan_to_num(column, nan=0.0) if table[name].null_count else column
+    return np.nan_to_num(column, nan=0.0) if name in OPTIONAL and table[name].null_count else column
 
 
 def _times(table: pyarrow.Table) -> Times:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
+from string import digits
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,14 +24,16 @@ from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.instruments import Instrument, InstrumentBook
 from arbig.domain.sessions import CalendarError, TradingCalendar
 from arbig.lab.barfiles import HistoryError as HistoryError
-from arbig.lab.barfiles import by_day, checked, days_in, joined, read_days, same_rows, text_of, write_whole
+from arbig.lab.barfiles import by_day, checked, days_in, joined, read_day, read_days, same_rows, text_of, write_whole
 from arbig.lab.progress import watched
 from arbig.runtime.settings import Settings
 
 if TYPE_CHECKING:
     import pandas
 
+    from arbig.lab.checking import CheckReport
     from arbig.lab.columns import Reading
+    from arbig.lab.continuous import Adjust, Continuous, Rolling
     from arbig.lab.importing import Imported
     from arbig.store.ticks import TickStore
 
@@ -228,6 +231,83 @@ class History:
         if not frames:
             raise HistoryError(f"{place}: no {kind} of {symbol or 'any contract'}")
         return self._import(frames, Reading(str(place), 0), symbol, **options)
+
+    def check(
+        self,
+        symbol: str | BarSeries | Continuous,
+        start: Day = None,
+        end: Day = None,
+        *,
+        price_limit: float | None = None,
+    ) -> CheckReport:
+        """Compare a contract's bars with the trading calendar: missing days and minutes, repeated, unsorted and
+        off-session rows, impossible prices, long runs without a trade. A continuous series (or any BarSeries): its
+        unadjusted rolls. `price_limit`: share of yesterday's settlement; the product's in `config/simulation.yaml`
+        when left out."""
+        from arbig.lab.checking import CheckReport, Finding, check_days, missing_days, roll_jumps
+        from arbig.lab.continuous import Continuous
+
+        if isinstance(symbol, BarSeries | Continuous):
+            series = symbol if isinstance(symbol, BarSeries) else symbol.series
+            rolls = None if isinstance(symbol, BarSeries) else symbol.left()
+            found = tuple(roll_jumps(series, rolls, self.book.get(series.symbol).price_tick))
+            return CheckReport(series.symbol, len(series), len(np.unique(series.trading_day)), found)
+        instrument = self.book.get(symbol)
+        place = self._place(instrument)
+        days = self._among(days_in(place), place, start, end)
+        read, findings = [], [*missing_days(days, self.calendar)]
+        for day in days:
+            try:
+                read.append((day, read_day(place / f"{day}.csv", instrument, day)))
+            except HistoryError as error:
+                findings.append(Finding("unreadable", day, "", "", 0, str(error)))
+        limit = price_limit or self._limit(instrument)
+        findings += check_days(read, instrument, self.book, self.calendar, limit) if read else []
+        findings.sort(key=lambda finding: (finding.trading_day, finding.start))
+        return CheckReport(instrument.symbol, sum(len(rows) for _, rows in read), len(read), tuple(findings))
+
+    def _limit(self, instrument: Instrument) -> float | None:
+        from arbig.runtime.settings import load_settings
+        from arbig.runtime.simulation import load_simulation
+
+        known = load_simulation(self.settings or load_settings()).products.get(instrument.product)
+        return known.price_limit if known is not None else None
+
+    def continuous(
+        self,
+        product: str,
+        start: Day = None,
+        end: Day = None,
+        adjust: Adjust = "ratio",
+        roll: Rolling = "main",
+    ) -> Continuous:
+        """One series of a product's contracts in this folder. A trading day's contract is the one with the most open
+        interest (`roll="volume"`: lots traded) the trading day before, and never goes back to an earlier delivery; the
+        series changes over with the day's first bar, the night's opening. `adjust`: back-adjustment of what lies before
+        a roll, by "ratio" or "difference", or None. The roll table stays with the result."""
+        from arbig.lab import continuous
+
+        if adjust not in ("ratio", "difference", None) or roll not in continuous.RULES:
+            raise HistoryError(
+                f'adjust {adjust!r}, roll {roll!r}: expected adjust "ratio", "difference" or None, and roll "main" or '
+                '"volume"'
+            )
+        first, last = _range(start, end)
+        symbols = [symbol for symbol in self.symbols() if symbol.rstrip(digits) == product]
+        days = sorted({day for symbol in symbols for day in self.days(symbol)})
+        shown = [day for day in days if (first is None or first <= day) and (last is None or day <= last)]
+        if not shown:
+            raise HistoryError(
+                f"{self.folder}: found no contract of {product!r} with bars from {first or 'the first day'} to "
+                f"{last or 'the last'}; there are {' '.join(self.symbols()) or 'none'}"
+            )
+        before = [day for day in days if day < shown[0]][-1:]
+        bars = {
+            symbol: self.bars(symbol, (before or shown)[0], shown[-1])
+            for symbol in symbols
+            if any((before or shown)[0] <= day <= shown[-1] for day in self.days(symbol))
+        }
+        return continuous.continuous(product, bars, [*(before or shown[:1]), *shown], adjust, roll)
 
     def _import(
         self,
