@@ -476,3 +476,16 @@ def test_ctrl_c_keeps_what_was_done() -> None:
         run(bars(MONDAY, [800, 800, 800]), {1: lambda s: s.buy(810, 1), 3: interrupt})
     assert len(stopped.value.result.trades) == 1
     assert "interrupted" in stopped.value.result.warnings[0]
+
+
+def test_an_order_sent_in_the_last_quiet_minutes_dies_with_the_day_too() -> None:
+    """Nothing traded between 14:57 and the close: there are no bars, but the close comes."""
+    rows = bars(MONDAY, [800], LAST - 3) + bars(TUESDAY, [(800, 800, 790, 790)])
+    result = run(rows, {1: lambda s: s.buy(799, 1)})
+    assert (fills(result), result.orders[0].status) == ([], Status.CANCELLED)
+
+
+def test_a_history_without_volume_limits_nothing_and_says_so() -> None:
+    result = run(bars(MONDAY, [(800, 800, 800, 800, 0)] * 2), {1: lambda s: s.buy(810, 50)})
+    assert fills(result) == [(800, 50)]
+    assert "no volume" in result.warnings[0]

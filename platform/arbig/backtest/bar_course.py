@@ -97,6 +97,9 @@ class BarSeat(Seat):
         self.is_inside = False  # a bar, not after it
         self.is_opening = False
         self._room = {1: 0, -1: 0}
+        for market in self.markets.values():
+            if not market.has_volume:
+                self.warn(f"{market.vt_symbol}: its bars have no volume, so fills are not limited by it")
 
     # ---- time and place
 
@@ -205,6 +208,11 @@ class BarSeat(Seat):
             self._play_one(self.now, today[self.now.vt_symbol])
         else:
             self._play_legs(today)
+        for name, trading_day in today.items():
+            market = self.markets[name]
+            if market.orders and market.series.interval == "1m" and market.is_over(trading_day):
+                self.expire(market)
+        self.tell()
 
     def _play_one(self, market: BarMarket, day: TradingDay) -> None:
         strategy, series, money = self.strategy, market.series, self.money
