@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from arbig.backtest.plan import Matching, Plan, StrategyPlan
-from arbig.backtest.series import BarSeries
+from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.instruments import InstrumentBook
 from arbig.domain.messages import Exchange
 from arbig.domain.sessions import Sessions, TradingCalendar
@@ -47,6 +48,44 @@ def bars(symbol: str = SYMBOL, seed: int = 1, history: int = HISTORY, days: int 
             moments += list(start + np.arange(minutes) * np.timedelta64(60, "s"))
             trading_days += [day] * minutes
     return _walk(instrument, moments, trading_days, np.random.default_rng(seed))
+
+
+@cache
+def ticks(seed: int = 1, days: int = 1) -> TickSeries:
+    """Two ticks a minute, its open and its close, a tick of spread around; `days` from START on."""
+    whole = bars(seed=seed)
+    instrument = house()[0].get(SYMBOL, START)
+    series = whole.days(START, whole.trading_day[-1].astype(date))
+    series = series.rows(0, days * len(series) // DAYS)
+    last = np.column_stack([series.open, series.close]).ravel()
+    size, tick = len(last), instrument.price_tick
+    seconds = np.tile(np.array([10, 50]), len(series)).astype("timedelta64[s]")
+    volume = np.cumsum(np.repeat(np.ceil(series.volume / 2), 2))
+    constant = {"pre_close": last[0], "pre_settlement": last[0], "open_price": last[0]}
+    constant |= {"limit_up": np.round(last[0] * 1.1), "limit_down": np.round(last[0] * 0.9), "open_interest": 1e5}
+    columns = {"last_price": last, "high_price": np.maximum.accumulate(last), "low_price": np.minimum.accumulate(last)}
+    columns |= {"bid_price_1": last - tick, "ask_price_1": last, "volume": volume, "turnover": volume * last * 10}
+    columns |= {
+        "last_volume": np.diff(volume, prepend=0.0),
+        "bid_volume_1": volume % 17 + 1,
+        "ask_volume_1": volume % 13 + 1,
+    }
+    return TickSeries(
+        symbol=series.symbol,
+        exchange=series.exchange,
+        datetime=(np.repeat(series.datetime, 2) + seconds).astype("datetime64[ms]"),
+        trading_day=np.repeat(series.trading_day, 2),
+        **columns,
+        **{name: np.full(size, value) for name, value in constant.items()},
+    )
+
+
+def tick_plan(kind: type[BaseTemplate], matching: Matching = Matching.VNPY, **params: Any) -> Plan:
+    """One strategy on a day of ticks, with bars of the days before it."""
+    series = ticks()
+    history = bars().rows(0, HISTORY * len(bars()) // (HISTORY + DAYS))
+    one = plan(kind, matching, **params)
+    return replace(one, series={series.vt_symbol: series}, warmup={series.vt_symbol: history}, end=START)
 
 
 def plan(kind: type[BaseTemplate], matching: Matching = Matching.VNPY, seed: int = 1, **params: Any) -> Plan:

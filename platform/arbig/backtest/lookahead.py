@@ -22,7 +22,7 @@ from arbig.backtest import reach, tampering
 from arbig.backtest.diary import Diary, Event, watched
 from arbig.backtest.plan import Plan, PlanError
 from arbig.backtest.result import Result
-from arbig.backtest.series import TickSeries
+from arbig.backtest.series import TickSeries, Times
 from arbig.domain.messages import SHANGHAI
 
 Run: TypeAlias = Callable[[Plan], Result]
@@ -229,9 +229,9 @@ class _Check:
         whole, failures = self._run(plan)
         after = [reach.memory(one) for one in self.plan.strategies]
         for was, is_now in zip(before, after, strict=True):
-            for name in is_now:
-                if was.get(name, is_now[name]) != is_now[name]:
-                    self.outside[f"{name} is changed by a run and kept for the next one"] = None
+            changed = [name for name in is_now if name not in was or was[name] != is_now[name]]
+            if changed:
+                self.outside[f"{changed[0]} is changed by a run and kept for the next one"] = None
         self.notes += [f"the run itself ended early: {one}" for one in failures.values()]
         if not any(diary.events for diary in whole.values()):
             self.notes.append("no orders: there is nothing to compare")
@@ -334,18 +334,19 @@ def _chosen(plan: Plan, whole: Diaries, count: int, draw: np.random.Generator) -
     """Moments to cut at: after bars that caused orders, one out of every stretch of the run, and anywhere."""
     stamps = [one.datetime[one.first_of(plan.start) :] for one in plan.series.values()]
     rows = np.unique(np.concatenate([np.asarray(one, "datetime64[ms]") for one in stamps]))[:-1]
-    caused = np.array([event.bar for diary in whole.values() for event in diary.events], "datetime64[ms]")
+    events = [event for diary in whole.values() for event in diary.events]
+    sent = [event.bar for event in events if event.direction is not None] or [event.bar for event in events]
+    caused = np.array(sent, "datetime64[ms]")
     caused = np.intersect1d(caused, rows)
-    near = _one_of_each(np.array_split(caused, min(len(caused), round(count * NEAR))) if len(caused) else [], draw)
-    rest = np.setdiff1d(rows, near)
-    anywhere = _one_of_each(np.array_split(rest, min(len(rest), count - len(near))) if len(rest) else [], draw)
+    near = _one_of_each(caused, round(count * NEAR), draw)
+    anywhere = _one_of_each(np.setdiff1d(rows, near), count - len(near), draw)
     return [moment.astype(Time) for moment in np.unique(np.array([*near, *anywhere], "datetime64[ms]"))]
 
 
-def _one_of_each(
-    stretches: Sequence[np.ndarray[tuple[int], np.dtype[np.datetime64]]], draw: np.random.Generator
-) -> list[np.datetime64]:
-    return [draw.choice(stretch) for stretch in stretches if len(stretch)]
+def _one_of_each(moments: Times, count: int, draw: np.random.Generator) -> list[np.datetime64]:
+    """That many moments, or all there are: one out of every stretch."""
+    count = min(count, len(moments))
+    return [draw.choice(stretch) for stretch in np.array_split(moments, count)] if count > 0 else []
 
 
 def _lengths(plan: Plan) -> list[int]:

@@ -6,10 +6,9 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from datetime import datetime as Time
-from inspect import getclosurevars
 from numbers import Number
 from pathlib import PurePath
 from typing import Any
@@ -22,7 +21,7 @@ from arbig.backtest.series import Series
 from arbig.backtest.signals import Signals
 
 FEW = 3  # a label at the end of a running window is no look ahead
-DEPTH = 3
+DEPTH = 6
 LARGE = 1000
 LIKENESS = 0.02
 DATA_FILES = frozenset(
@@ -30,6 +29,7 @@ DATA_FILES = frozenset(
     | {".parquet", ".pickle", ".pkl", ".sqlite", ".sqlite3", ".txt", ".xls", ".xlsx", ".zip"}
 )
 ENGINE = frozenset({"cta_engine", "strategy_engine"})
+INSTALLED = (sys.prefix, sys.base_prefix)
 OURS = ("arbig.backtest", "arbig.domain", "arbig.compat")
 
 
@@ -46,7 +46,10 @@ def beyond(strategy: Any, plan: StrategyPlan, moment: Time, lengths: frozenset[i
 
 def memory(plan: StrategyPlan) -> dict[str, object]:
     """What the class and its file keep beyond a run, comparable."""
-    return {name: _print(value) for name, value in _lasting(plan.kind)}
+    visited: set[int] = set()
+    return {
+        name: _print(value) for root, held in _lasting(plan.kind) for name, value in _inside(root, held, DEPTH, visited)
+    }
 
 
 @contextmanager
@@ -90,7 +93,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 def _is_data(path: object, mode: object) -> bool:
     reading = not isinstance(mode, str) or "r" in mode
     name = str(path)
-    return reading and PurePath(name).suffix.lower() in DATA_FILES and not name.startswith(sys.prefix)
+    return reading and PurePath(name).suffix.lower() in DATA_FILES and not name.startswith(INSTALLED)
 
 
 def _holdings(strategy: Any, plan: StrategyPlan) -> Iterator[tuple[str, Any]]:
@@ -105,27 +108,23 @@ def _holdings(strategy: Any, plan: StrategyPlan) -> Iterator[tuple[str, Any]]:
 
 
 def _lasting(kind: type) -> Iterator[tuple[str, Any]]:
-    """Attributes of the class and of those it was made from, globals of their files."""
+    """Attributes of the class and of those it was made from, and what their functions use of their files."""
     for one in kind.__mro__:
         if one.__module__.startswith("arbig.") or one.__module__ in ("builtins", "abc", "typing"):
             continue
         for name, value in vars(one).items():
-            if not name.startswith("__"):
-                yield f"{one.__name__}.{name}", value
-        module = sys.modules.get(one.__module__)
-        for name, value in vars(module).items() if module else ():
-            if not (name.startswith("__") or isinstance(value, (types.ModuleType, type))):
-                yield f"{module.__name__.rpartition('.')[2] if module else ''}.{name}", value
+            yield f"{one.__name__}.{name}", value
 
 
 def _inside(name: str, value: Any, depth: int, visited: set[int]) -> Iterator[tuple[str, Any]]:
     """The value and what it holds: containers, functions' surroundings, objects of the user's own classes."""
-    if id(value) in visited or isinstance(value, (str, bytes, Number, types.ModuleType, type, type(None))):
+    is_plain = isinstance(value, (str, bytes, Number, types.ModuleType, type, type(None)))
+    if not is_plain and id(value) in visited:
+        return
+    yield name, value
+    if is_plain or depth == 0:
         return
     visited.add(id(value))
-    yield name, value
-    if depth == 0:
-        return
     for part, held in _parts(value):
         yield from _inside(f"{name}{part}", held, depth - 1, visited)
 
@@ -134,9 +133,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, (staticmethod, classmethod, types.MethodType)):
         yield "", value.__func__
     elif isinstance(value, types.FunctionType):
-        around = getclosurevars(value)
-        yield from ((f" uses {name}", held) for name, held in {**around.globals, **around.nonlocals}.items())
-        yield from (("'s default", held) for held in value.__defaults__ or ())
+        if not _is_installed(sys.modules.get(value.__module__)):
+            yield from ((f" uses {name}", held) for name, held in _surroundings(value))
     elif isinstance(value, Mapping):
         if len(value) <= LARGE:
             yield from ((f"[{key!r}]", held) for key, held in list(value.items()))
@@ -145,6 +143,36 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((f"[{index}]", held) for index, held in enumerate(list(value)))
     elif hasattr(value, "__dict__") and not _is_of_a_library(value):
         yield from ((f".{name}", held) for name, held in list(vars(value).items()) if name not in ENGINE)
+
+
+def _surroundings(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Globals and outer variables that a function names, and its defaults; of the user's own modules what it names."""
+    names = _names(function.__code__)
+    for name in sorted(names & function.__globals__.keys()):
+        value = function.__globals__[name]
+        if not isinstance(value, types.ModuleType):
+            yield name, value
+        elif not _is_installed(value):
+            yield from ((f"{name}.{held}", vars(value)[held]) for held in sorted(names & vars(value).keys()))
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a variable that has no value yet
+            yield name, cell.cell_contents
+    yield from (
+        ("a default", held) for held in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    )
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
+    return set(code.co_names).union(*(_names(one) for one in inner))
+
+
+def _is_installed(module: types.ModuleType | None) -> bool:
+    """Python's own, a package's, or ours: not the user's."""
+    file = getattr(module, "__file__", None)
+    if module is None or module.__name__ == "__main__":
+        return False
+    return file is None or module.__name__.startswith("arbig.") or str(file).startswith(INSTALLED)
 
 
 def _is_of_a_library(value: Any) -> bool:

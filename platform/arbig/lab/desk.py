@@ -154,7 +154,7 @@ class Desk:
 
     def check_lookahead(
         self,
-        strategy: Strategy,
+        strategy: Strategy | Plan,
         symbol: Symbols = None,
         start: Day | None = None,
         end: Day | None = None,

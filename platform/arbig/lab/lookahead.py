@@ -7,6 +7,7 @@ from datetime import datetime as Time
 from typing import TYPE_CHECKING, Any
 
 from arbig.backtest.lookahead import CUTS, Report, check
+from arbig.backtest.plan import Plan
 from arbig.lab.progress import counted
 from arbig.lab.signals import with_signals
 
@@ -18,7 +19,7 @@ __all__ = ["Report", "check_lookahead"]
 
 def check_lookahead(
     desk: Desk,
-    strategy: Strategy,
+    strategy: Strategy | Plan,
     symbol: Symbols = None,
     start: Day | None = None,
     end: Day | None = None,
@@ -32,10 +33,10 @@ def check_lookahead(
     """Whether the strategy's orders depend on what it could not know yet.
 
     `cuts`: how many moments to cut the data at, or the moments themselves (the stamp of the last bar to be kept);
-    `seed` draws them and the scrambles. `options` as for `Desk.plan`. The report's `.ok` is True only when nothing was
-    found and nothing was out of reach; shown in a notebook it names the first orders that differ. Raises as
-    `Desk.plan`; Ctrl-C keeps what was found.
+    `seed` draws them and the scrambles. `options` as for `Desk.plan`; a `Plan` is checked as it is. The report's `.ok`
+    is True only when there were orders, nothing was found and nothing was out of reach; shown in a notebook it names
+    the first orders that differ. Raises as `Desk.plan`; Ctrl-C keeps what was found.
     """
-    plan = with_signals(desk.plan(strategy, symbol, start, end, params, **options))
+    made = strategy if isinstance(strategy, Plan) else desk.plan(strategy, symbol, start, end, params, **options)
     with counted("look-ahead", progress) as tell:
-        return check(plan, cuts, seed, progress=tell)
+        return check(with_signals(made), cuts, seed, progress=tell)
