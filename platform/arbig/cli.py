@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+    from arbig.lab.history import History
     from arbig.runtime.settings import Settings
     from arbig.runtime.status import ServiceStatus
 
@@ -220,12 +221,109 @@ def check_lookahead(
     raise typer.Exit(0 if report.ok else 1 if report.findings else 2)
 
 
+Folder = Annotated[Path | None, typer.Option("--history", help="Folder of the bars; data/bars when left out.")]
+Symbol = Annotated[str, typer.Argument(help="au2512")]
+Start = Annotated[str | None, typer.Option(help="First trading day, 2025-10-09.")]
+End = Annotated[str | None, typer.Option(help="Last trading day.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Write over days that have other rows.")]
+
+history_app = typer.Typer(help="Bars and ticks on disk: list, check, import, fill, generate.", no_args_is_help=True)
+app.add_typer(history_app, name="history")
+
+
+@history_app.command("list")
+def history_list(history: Folder = None, data: Data = None) -> None:
+    """The contracts, with how many trading days of bars and ticks."""
+    with one_line_errors(), research_errors():
+        for line in _history(history, data).summary():
+            typer.echo(line)
+
+
+@history_app.command("check")
+def history_check(
+    symbol: Symbol, start: Start = None, end: End = None, history: Folder = None, data: Data = None
+) -> None:
+    """Compare with the trading calendar. Exit code 1 when something has to be mended."""
+    with one_line_errors(), research_errors():
+        report = _history(history, data).check(symbol, start, end)
+    typer.echo(repr(report))
+    for line in report.lines():
+        typer.echo(f"  {line}")
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@history_app.command("import")
+def history_import(
+    path: Annotated[Path, typer.Argument(help="A .csv, .parquet, or vnpy's .db file.")],
+    symbol: Annotated[str | None, typer.Option(help="The contract, when no column says it.")] = None,
+    stamps: Annotated[str, typer.Option(help="Bars are stamped with their start, end, or auto.")] = "auto",
+    column: Annotated[list[str] | None, typer.Option(help="close=px_last; repeat for more.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of times that carry no zone.")] = "Asia/Shanghai",
+    drop_off_session: Annotated[bool, typer.Option(help="Leave out rows outside the trading hours.")] = False,
+    replace: Replace = False,
+    history: Folder = None,
+    data: Data = None,
+) -> None:
+    """Bring in bars or ticks of other people's files."""
+    with one_line_errors(), research_errors():
+        for part in _history(history, data).import_file(
+            path,
+            symbol,
+            stamps=stamps,
+            columns={name: str(value) for name, value in _params(column or []).items()},
+            timezone=timezone,
+            off_session="drop" if drop_off_session else "refuse",
+            replace=replace,
+        ):
+            typer.echo(repr(part))
+
+
+@history_app.command("fill")
+def history_fill(
+    datafeed: Annotated[str, typer.Argument(help="vnpy_tqsdk, vnpy_rqdata, vnpy_tushare, ...")],
+    symbol: Symbol,
+    start: Start = None,
+    end: End = None,
+    username: Annotated[str, typer.Option(envvar="ARBIG_DATAFEED_USERNAME")] = "",
+    password: Annotated[str, typer.Option(envvar="ARBIG_DATAFEED_PASSWORD")] = "",
+    history: Folder = None,
+    data: Data = None,
+) -> None:
+    """Bring the missing trading days from a vnpy datafeed."""
+    with one_line_errors(), research_errors():
+        days = _history(history, data).fill(datafeed, symbol, start, end, username=username, password=password)
+    typer.echo(f"{symbol}: {len(days)} trading days written")
+
+
+@history_app.command("generate")
+def history_generate(
+    symbol: Symbol,
+    start: Start = None,
+    end: End = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bars.")] = 1,
+    ticks: Annotated[bool, typer.Option("--ticks", help="Ticks as well.")] = False,
+    replace: Replace = False,
+    history: Folder = None,
+    data: Data = None,
+) -> None:
+    """Make bars of a contract: fat tails, lively opens, night gaps."""
+    with one_line_errors(), research_errors():
+        bars = _history(history, data).generate(symbol, start, end, seed, ticks, replace=replace)
+    typer.echo(f"{symbol}: {len(bars)} bars, {bars.trading_day[0]} to {bars.trading_day[-1]}")
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def bench(context: typer.Context) -> None:
     """Measure latency, throughput and startup: arbig bench NAME [--json]."""
     from arbig.bench import app as benches
 
     benches(context.args, prog_name="arbig bench")
+
+
+def _history(folder: Path | None, data: Path | None) -> History:
+    from arbig.lab.desk import Desk
+
+    return Desk(data=data, history=folder).history
 
 
 def _params(given: list[str]) -> dict[str, Any]:

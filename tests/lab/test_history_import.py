@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import signal
 import sqlite3
@@ -364,3 +365,103 @@ def test_an_interrupted_import_keeps_whole_days(
     assert history.days("au2512") == [date(2025, 9, 29), date(2025, 9, 30)]
     assert sorted(path.name for path in history.folder.rglob("*.*")) == ["2025-09-29.csv", "2025-09-30.csv"]
     assert np.array_equal(history.bars("au2512").close, bars.days(date(2025, 9, 29), date(2025, 9, 30)).close)
+
+
+# shaped as vnpy_tushare is, with an auction row before the first bar of a night
+FEED = """
+    from datetime import datetime, timedelta
+    import pandas
+    from vnpy.trader.constant import Exchange, Interval
+    from vnpy.trader.datafeed import BaseDatafeed
+    from vnpy.trader.object import BarData
+    from vnpy.trader.setting import SETTINGS
+
+    class Datafeed(BaseDatafeed):
+        def init(self, output=print):
+            if SETTINGS["datafeed.password"] != "token":
+                output("数据服务初始化失败：token错误")
+            return SETTINGS["datafeed.password"] == "token"
+
+        def query_bar_history(self, req, output=print):
+            table = pandas.read_parquet(__file__.replace("__init__.py", "bars.parquet"))
+            start, end = (moment.replace(tzinfo=None) for moment in (req.start, req.end))
+            rows = table[(table["datetime"] >= start) & (table["datetime"] <= end)]
+            named = dict(gateway_name="TS", symbol=req.symbol, exchange=req.exchange, interval=req.interval)
+            return [BarData(**named, **row) for row in rows.to_dict("records")]
+"""
+
+
+@pytest.fixture
+def datafeed(table: pandas.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    import sys
+    from textwrap import dedent
+
+    package = tmp_path / "vnpy_by_hand"
+    package.mkdir()
+    (tmp_path / ".vntrader").mkdir()
+    auction = table.iloc[[0]].assign(datetime=pandas.Timestamp("2025-09-26 20:59:00"), volume=5.0, turnover=0.0)
+    pandas.concat([auction, table]).to_parquet(package / "bars.parquet")
+    (package / "__init__.py").write_text(dedent(FEED))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield "vnpy_by_hand"
+    sys.modules.pop("vnpy_by_hand", None)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_datafeed_fills_the_days_that_are_missing(
+    datafeed: str, table: pandas.DataFrame, bars: BarSeries, history: History
+) -> None:
+    own = bars.days(date(2025, 9, 30), date(2025, 9, 30))
+    history.write(dataclasses.replace(own, volume=own.volume + 1))
+    with pytest.raises(HistoryError, match="vnpy_by_hand: 数据服务初始化失败：token错误"):
+        history.fill(datafeed, "au2512", *DAYS)
+    written = history.fill(datafeed, "au2512", *DAYS, password="token")
+    assert written == [date(2025, 9, 29), date(2025, 10, 9), date(2025, 10, 10)]
+    found = history.bars("au2512")
+    assert np.array_equal(found.close, bars.close) and found.volume[0] == bars.volume[0] + 5
+    assert history.fill(datafeed, "au2512", *DAYS, password="token") == []
+    with pytest.raises(HistoryError, match="no bars of au2512 from 2025-08-01 to 2025-08-05"):
+        history.fill(datafeed, "au2512", "2025-08-01", "2025-08-05", password="token")
+    with pytest.raises(HistoryError, match="vnpy_rqdata: it is not installed; run: pip install vnpy_rqdata"):
+        history.fill("vnpy_rqdata", "au2512", "2025-08-01", "2025-08-05")
+
+
+@pytest.mark.parametrize("option", [{"stamps": "middle"}, {"off_session": "keep"}, {"timezone": "Mars/Olympus"}])
+def test_an_option_that_does_not_exist_is_named(
+    option: dict[str, Any], table: pandas.DataFrame, history: History
+) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(HistoryError, match=f"{name}: found '{value}', expected"):
+        history.import_frame(table, "au2512", **option)
+
+
+def test_the_command_line_generates_imports_checks_and_lists(table: pandas.DataFrame, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from arbig.cli import app
+
+    def said(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["history", *words, "--history", str(tmp_path / "bars")])
+        return result.exit_code, result.output
+
+    path = tmp_path / "own.csv"
+    table.to_csv(path, index=False)
+    assert said("import", str(path), "--symbol", "au2512")[0] == 0
+    assert said("generate", "rb2601", "--start", "2025-10-15", "--end", "2025-10-15") == (
+        0,
+        "rb2601: 345 bars, 2025-10-15 to 2025-10-15\n",
+    )
+    assert said("check", "au2512") == (0, "au2512: 1905 bars of 4 trading days: nothing wrong\n")
+    (tmp_path / "bars" / "au2512" / "2025-09-30.csv").unlink()
+    assert said("check", "au2512") == (
+        1,
+        "au2512: 1350 bars of 3 trading days: 1 missing day\n"
+        "  2025-09-30   missing day: no bars of this trading day; fill it: history.fill(...), or import it\n",
+    )
+    assert said("list")[1].splitlines() == [
+        "au2512   bars: 3 days, 2025-09-29 to 2025-10-10; ticks: none",
+        "rb2601   bars: 1 days, 2025-10-15 to 2025-10-15; ticks: none",
+    ]
+    code, words = said("import", str(tmp_path / "own.xlsx"), "--symbol", "au2512")
+    assert code == 1 and "found '.xlsx', expected .csv, .parquet, .db" in words

@@ -85,6 +85,13 @@ class CheckReport:
         found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items()) or "nothing wrong"
         return f"{self.symbol}: {self.bars} bars of {self.days} trading days: {found}"
 
+    def lines(self) -> list[str]:
+        """Each finding in words, with its mend."""
+        return [
+            f"{one.trading_day} {one.start[5:16]} {one.end[11:16]} {one.kind}: {one.detail}; {MEND[one.kind]}"
+            for one in self.findings
+        ]
+
     def _repr_html_(self) -> str:
         return f"<b>{self!r}</b>" + (self.frame.to_html(index=False, max_rows=40) if self.findings else "")
 

@@ -83,6 +83,12 @@ class History:
         """The contracts with at least one day of bars."""
         return sorted(entry.name for entry in self.folder.glob("*") if entry.is_dir() and days_in(entry))
 
+    def summary(self) -> list[str]:
+        """A line for every contract: its trading days of bars and of ticks."""
+        names = sorted({*self.symbols(), *self._ticks.symbols()})
+        spans = [(name, days_in(self.folder / name), self._ticks.days(name)) for name in names]
+        return [f"{name:<8} bars: {_span(bars)}; ticks: {_span(ticks)}" for name, bars, ticks in spans]
+
     def days(self, symbol: str) -> list[date]:
         """The trading days with bars of a contract, in order."""
         return days_in(self._place(self.book.get(symbol)))
@@ -207,6 +213,14 @@ class History:
         place = Path(path)
         return self._import([read_parquet(place)], Reading(str(place), 0), symbol, **options)
 
+    def import_file(self, path: Path | str, symbol: str | None = None, **options: Any) -> list[Imported]:
+        """`import_csv`, `import_parquet` or `import_vnpy`, by the file's ending."""
+        place = Path(path)
+        readers = {".csv": self.import_csv, ".parquet": self.import_parquet, ".db": self.import_vnpy}
+        if place.suffix not in readers:
+            raise HistoryError(f"{place}: found {place.suffix or 'no ending'!r}, expected {', '.join(readers)}")
+        return readers[place.suffix](place, symbol, **options)
+
     def import_frame(self, frame: pandas.DataFrame, symbol: str | None = None, **options: Any) -> list[Imported]:
         """As `import_csv`, from a DataFrame; its times may be the index."""
         from arbig.lab.columns import Reading
@@ -231,6 +245,44 @@ class History:
         if not frames:
             raise HistoryError(f"{place}: no {kind} of {symbol or 'any contract'}")
         return self._import(frames, Reading(str(place), 0), symbol, **options)
+
+    def fill(
+        self,
+        datafeed: str,
+        symbol: str,
+        start: Day = None,
+        end: Day = None,
+        *,
+        username: str = "",
+        password: str = "",
+        stamps: Literal["start", "end"] = "start",
+        replace: bool = False,
+        progress: bool | None = None,
+    ) -> list[date]:
+        """Bring the trading days that are missing here from a vnpy datafeed: "vnpy_tqsdk", "vnpy_rqdata",
+        "vnpy_tushare" or any other installed one; returns the days written. A trading day is asked and written whole,
+        some at a time, so that Ctrl-C keeps what has come. `start`, `end`: left out, the contract's whole life.
+        `stamps`: of the adapter's bars (vnpy's own move end stamps to the start themselves). `replace`: ask for the
+        days that are here as well. Raises HistoryError with the datafeed's own words."""
+        from arbig.lab.filling import fetched, spells
+        from arbig.lab.generating import listed_days
+
+        first, last = _range(start, end)
+        instrument = self.book.get(symbol)
+        life = listed_days(symbol, self.book, self.calendar)
+        wanted = self._trading_days(first or life[0], last or life[-1])
+        known = () if replace else set(self.days(symbol))
+        missing = [day for day in wanted if day not in known]
+        asked = fetched(datafeed, username, password, stamps, instrument, spells(missing), self.book, self.calendar)
+        written: list[date] = []
+        for series in watched(asked, instrument.symbol, len(spells(missing)), progress):
+            written += self.write(series, replace)
+        if missing and not written and not replace:
+            raise HistoryError(
+                f"{datafeed}: no bars of {instrument.symbol} from {missing[0]} to {missing[-1]}; see whether it was "
+                "listed then, and what your account may read"
+            )
+        return written
 
     def check(
         self,
@@ -380,6 +432,10 @@ def _day(name: str, given: Day) -> date | None:
         return date.fromisoformat(given)
     except (TypeError, ValueError):
         raise HistoryError(f'{name}: found {given!r}, expected a trading day, e.g. "2025-10-15"') from None
+
+
+def _span(days: Sequence[date]) -> str:
+    return f"{len(days)} days, {days[0]} to {days[-1]}" if days else "none"
 
 
 def _written(changes: Iterable[Change]) -> list[date]:

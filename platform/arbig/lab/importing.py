@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,17 @@ class Options:
     stamps: Stamps = "auto"
     timezone: str = "Asia/Shanghai"
     off_session: Literal["refuse", "drop"] = "refuse"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("stamps", ("start", "end", "auto")), ("off_session", ("refuse", "drop"))):
+            if getattr(self, name) not in allowed:
+                raise HistoryError(f"{name}: found {getattr(self, name)!r}, expected {' or '.join(allowed)}")
+        try:
+            ZoneInfo(self.timezone)
+        except (ValueError, OSError, LookupError):
+            raise HistoryError(
+                f"timezone: found {self.timezone!r}, expected a name such as Asia/Shanghai or UTC"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -186,7 +198,7 @@ class _Part:
         )
         part._refuse_faults(whole)
         moved = replace(whole, datetime=minutes)
-        kept = _chosen(moved, inside)
+        kept = chosen(moved, inside)
         series = _merged(replace(kept, trading_day=table.trading_day[table.segment_of(kept.datetime)]))
         return Imported(
             source=self.reading.name,
@@ -218,7 +230,7 @@ class _Part:
             trading_day=days,
             **columns,
         )
-        kept = _chosen(series, inside)
+        kept = chosen(series, inside)
         if not len(kept):
             raise HistoryError(
                 f"{self.reading.name}: all {len(series)} rows lie outside the trading hours; see timezone="
@@ -301,7 +313,8 @@ class _Part:
             raise self.reading.refuse(int(self.rows[at]), name, values[at], expected, "mend or drop the row")
 
 
-def _chosen(series: Any, rows: NDArray[np.bool_]) -> Any:
+def chosen(series: Any, rows: NDArray[np.bool_]) -> Any:
+    """Some rows of a series."""
     columns = {name: value[rows] for name, value in vars(series).items() if isinstance(value, np.ndarray)}
     return replace(series, **columns)
 

@@ -50,4 +50,5 @@ def racing(words: str, total: int, progress: bool | None = None) -> Iterator[Cal
 
 
 def _is_looked_at() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    shell = sys.modules.get("IPython")
+    return sys.stderr.isatty() or (shell is not None and hasattr(shell.get_ipython(), "kernel"))
