@@ -1,13 +1,24 @@
-"""The generated parts of platform/ARCHITECTURE.md: message table and order states. `make docs` writes them anew."""
+"""The generated parts of the documents: tables and pictures of what the code does. `make docs` writes them anew."""
 
 import re
 import sys
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from arbig.bus.topics import TOPICS, group_of
 from arbig.domain.orders import diagram
+from arbig.lab.desk import Desk
+from arbig.runtime.loader import load_class
 
-ARCHITECTURE = Path(__file__).parents[2] / "platform" / "ARCHITECTURE.md"
+ROOT = Path(__file__).parents[2]
+ARCHITECTURE = ROOT / "platform" / "ARCHITECTURE.md"
+DOCUMENTS = {
+    ARCHITECTURE: ("messages", "order-states"),
+    ROOT / "docs" / "vnpy.md": ("vnpy-and-realistic",),
+    ROOT / "docs" / "vnpy.zh-CN.md": ("vnpy-and-realistic",),
+}
 
 
 def message_table() -> str:
@@ -26,21 +37,49 @@ def order_states() -> str:
     return f"```mermaid\n{diagram()}\n```"
 
 
-PARTS = {"messages": message_table, "order-states": order_states}
+VNPYS = {"turtle_signal_strategy": "TurtleSignalStrategy", "double_ma_strategy": "DoubleMaStrategy"}
 
 
-def rewritten(text: str) -> str:
+@cache
+def vnpy_and_realistic() -> str:
+    """Two of vnpy's own strategies, read from its package, on one seeded history in both matchings."""
+    package = find_spec("vnpy_ctastrategy")
+    assert package is not None and package.submodule_search_locations
+    folder = Path(package.submodule_search_locations[0]) / "strategies"
+    rows = ["| strategy | matching | fills | net profit, yuan | fees | slippage |", "|---|---|--:|--:|--:|--:|"]
+    with TemporaryDirectory() as data:
+        desk = Desk(root=ROOT, data=data)
+        desk.history.generate("au2512", "2025-07-11", "2025-08-15", seed=1, progress=False)
+        for file, name in VNPYS.items():
+            kind = load_class(folder / f"{file}.py", name)
+            for matching in ("vnpy", "realistic"):
+                found = desk.backtest(
+                    kind, "au2512", "2025-08-01", "2025-08-15", capital=5_000_000, matching=matching, progress=False
+                )
+                figures = found.statistics
+                money = (figures[word] for word in ("total_net_pnl", "total_commission", "total_slippage"))
+                shown = " | ".join(f"{round(amount):,}" for amount in money)
+                rows.append(f"| {name} | `{matching}` | {len(found.result.trades):,} | {shown} |")
+    return "\n".join(rows)
+
+
+PARTS = {"messages": message_table, "order-states": order_states, "vnpy-and-realistic": vnpy_and_realistic}
+
+
+def rewritten(path: Path) -> str:
     """The document with each part between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
-    for name, make in PARTS.items():
+    text = path.read_text("utf-8")
+    for name in DOCUMENTS[path]:
         pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not pattern.search(text):
-            raise ValueError(f"{ARCHITECTURE.name}: no part marked <!-- generated: {name} -->")
-        body = make()
+            raise ValueError(f"{path.name}: no part marked <!-- generated: {name} -->")
+        body = PARTS[name]()
         text = pattern.sub(rf"\g<1>{body}\n\g<2>", text)
     return text
 
 
 if __name__ == "__main__":
-    current = ARCHITECTURE.read_text("utf-8")
-    ARCHITECTURE.write_text(rewritten(current), "utf-8")
-    sys.stdout.write(f"{ARCHITECTURE}: {'unchanged' if rewritten(current) == current else 'rewritten'}\n")
+    for document in DOCUMENTS:
+        current, new = document.read_text("utf-8"), rewritten(document)
+        document.write_text(new, "utf-8")
+        sys.stdout.write(f"{document}: {'unchanged' if new == current else 'rewritten'}\n")
