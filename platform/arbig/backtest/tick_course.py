@@ -53,8 +53,9 @@ class TickMarket(Market):
         self.price = tick.last_price
         self.limit_up = tick.limit_up or self.limit_up
         self.limit_down = tick.limit_down or self.limit_down
-        minute = tick.datetime.replace(second=0, microsecond=0) + MINUTE
-        self.timers = (minute + MINUTE_GRACE, minute + SEGMENT_GRACE, minute + SEGMENT_GRACE + MINUTE)
+        minute = tick.datetime.replace(second=0, microsecond=0)
+        timers = (minute + SEGMENT_GRACE, minute + MINUTE + MINUTE_GRACE, minute + MINUTE + SEGMENT_GRACE)
+        self.timers = tuple(timer for timer in timers if timer > tick.datetime)
 
     def is_auction(self, tick: TickData) -> bool:
         return self.opening is not None and tick.datetime < self.opening
