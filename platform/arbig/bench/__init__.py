@@ -48,6 +48,18 @@ def startup(as_json: Json = False, data: Data = None) -> None:
     _measure("startup", as_json, data, lambda folder: run(folder))
 
 
+@app.command()
+def sweep(
+    as_json: Json = False,
+    data: Data = None,
+    days: Annotated[int, typer.Option(help="Trading days of one-minute bars.")] = 60,
+) -> None:
+    """Two hundred parameter sets of two strategies against vnpy's own brute-force optimiser; needs vnpy_ctastrategy."""
+    from arbig.bench.sweep import run
+
+    _measure("sweep", as_json, data, lambda folder: run(folder, days))
+
+
 @app.command(name="all")
 def everything(as_json: Json = False, data: Data = None) -> None:
     """All of them, one after the other."""
