@@ -245,9 +245,17 @@ def test_a_trip_knows_its_worst_and_best_moment_and_its_bars():
     assert (short.worst, short.best) == (-3000.0, 3500.0)
 
 
-def test_what_is_open_is_valued_at_the_last_close():
+def test_what_is_open_is_valued_as_the_account_is():
+    """At the settlement price, the average of the last day; vnpy's account takes the last close."""
     (trip,) = round_trips_of(run(trade(1, LONG, 601.0, 2)))
-    assert (trip.is_open, trip.exit_price, trip.pnl, trip.bars) == (True, 605.0, 8000.0, 15)
+    assert (trip.is_open, trip.exit_price, trip.pnl, trip.bars) == (True, 601.5, 1000.0, 15)
+    (trip,) = round_trips_of(run(trade(1, LONG, 601.0, 2), matching=Matching.VNPY))
+    assert (trip.exit_price, trip.pnl) == (605.0, 8000.0)
+
+
+def test_what_a_failed_strategy_left_open_is_valued_on_its_last_day():
+    (trip,) = round_trips_of(run(trade(1, LONG, 601.0), profits=[0.0], matching=Matching.VNPY))
+    assert (trip.exit_price, trip.bars) == (605.0, 7)
 
 
 def test_fees_are_the_contracts_own_by_the_age_of_the_lots():

@@ -16,6 +16,7 @@ from math import inf, isfinite, isnan, nan
 import numpy as np
 from numpy.typing import NDArray
 
+from arbig.backtest.contracts import Grid, settlement_of
 from arbig.backtest.plan import Matching, Plan
 from arbig.backtest.result import Day, Result
 from arbig.backtest.series import BarSeries, Floats, Series, TickSeries, Times
@@ -48,7 +49,7 @@ class Cost:
 @dataclass(frozen=True)
 class RoundTrip:
     """Lots that one order opened and one order closed; prices are averages over its fills. Still open when `exit_time`
-    is None, then valued at `exit_price`, the last price.
+    is None, then valued at `exit_price`, the last price or settlement price.
 
     `pnl` is what the prices made, before costs. `worst` and `best` are the deepest loss and the highest profit it
     showed while held (MAE, MFE), by the bars' lows and highs; None without prices. `bars` counts the rows held.
@@ -163,24 +164,48 @@ def _joined(pieces: Sequence[_Piece], sizes: Mapping[str, float], prices: Mappin
 
 
 def round_trips_of(result: Result) -> tuple[RoundTrip, ...]:
-    """Every round trip of a run with its costs, its worst and best moment and the bars it was held."""
-    series, sizes = _series(result.plan), _sizes(result.plan)
-    return tuple(_with_path(trip, series[trip.vt_symbol], sizes[trip.vt_symbol]) for trip in _trips_of(result))
+    """Every round trip of a run with its costs, its worst and best moment and the bars it was held. What is open when
+    its strategy's days end is valued as the account was: at the day's settlement price, in matching `vnpy` at the last
+    price."""
+    last, sizes = _last_days(result), _sizes(result.plan)
+    series = {name: _until(result.plan, last[name]) for name in last}
+    return tuple(
+        _with_path(trip, series[trip.strategy_name][trip.vt_symbol], sizes[trip.vt_symbol])
+        for trip in _trips_of(result)
+    )
 
 
 def _trips_of(result: Result) -> tuple[RoundTrip, ...]:
     """Without their worst and best moment, which no figure needs and which take longest."""
     plan = result.plan
-    prices = {name: float(_closes(one)[-1]) for name, one in _series(plan).items() if len(one)}
-    return round_trips(result.trades, _sizes(plan), costs_of(plan, result.trades), prices)
+    found: list[RoundTrip] = []
+    for name, last in _last_days(result).items():
+        trades = [trade for trade in result.trades if trade.strategy_name == name]
+        marks = {symbol: _mark(plan, symbol, one) for symbol, one in _until(plan, last).items() if len(one)}
+        found += round_trips(trades, _sizes(plan), costs_of(plan, trades), marks)
+    return tuple(sorted(found, key=lambda trip: (trip.is_open, trip.exit_time or trip.entry_time)))
 
 
-def _series(plan: Plan) -> dict[str, BarSeries | TickSeries]:
-    return {name: one.days(plan.start, plan.end) for name, one in plan.series.items()}
+def _last_days(result: Result) -> dict[str, date]:
+    """Of each strategy the last trading day it has; one that failed has none after that."""
+    days = {day.strategy_name: day.trading_day for day in result.days}
+    return {one.name: days.get(one.name, result.plan.end) for one in result.plan.strategies}
+
+
+def _until(plan: Plan, last: date) -> dict[str, BarSeries | TickSeries]:
+    return {name: one.days(plan.start, last) for name, one in plan.series.items()}
 
 
 def _sizes(plan: Plan) -> dict[str, float]:
     return {name: plan.book.get(name, plan.start).size for name in plan.series}
+
+
+def _mark(plan: Plan, name: str, series: Series) -> float:
+    if plan.matching is Matching.VNPY:
+        return float(_closes(series)[-1])
+    day: date = series.trading_day[-1].astype(date)
+    instrument = plan.book.get(name, day)
+    return settlement_of(series, series.first_of(day), len(series), instrument, Grid(instrument.price_tick))
 
 
 def _with_path(trip: RoundTrip, series: Series, size: float) -> RoundTrip:

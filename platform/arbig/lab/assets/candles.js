@@ -47,7 +47,7 @@ function grouped(bars, first, last, size) {
     const opened = price(open[at]), closed = price(close[end - 1]);
     const row = {
       i: (at + end - 1) / 2, start: at, count: end - at, time: time[at], day: day[at], open: opened, close: closed,
-      high: price(top), low: price(bottom), volume: lots, middle: (opened + closed) / 2, body: Math.abs(closed - opened),
+      high: price(top), low: price(bottom), volume: lots, middle: (opened + closed) / 2, body: Math.max(Math.abs(closed - opened), step * 0.1),
       half: lots / 2, width: 0.7 * (end - at), color: closed >= opened ? colors[0] : colors[1], label: moment(time[at]),
     };
     for (const name of names) data[name].push(row[name]);
