@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import arbig
 from arbig.compat import vnpy
 from arbig.compat.rewriting import rewritten
-from arbig.domain.messages import Direction, Exchange, Interval, Status
-from arbig.domain.template import CtaTemplate, StrategyTemplate, TargetPosTemplate
+from arbig.domain.messages import BarData, Direction, Exchange, Interval, Status
+from arbig.domain.template import CtaTemplate, StrategyTemplate, TargetPosTemplate, window_factory
 from arbig.runtime.loader import Misconfigured, check_params, classes_in, load_class
 
 SPEC = find_spec("vnpy_ctastrategy")
@@ -82,6 +82,7 @@ def test_the_eight_bundled_strategies_load_from_the_installed_package(file: str,
         OURS + "from vnpy.trader import utility, constant\nutility.BarGenerator, constant.Interval",
         "try:\n    from vnpy.app.old import CtaTemplate\nexcept ImportError:\n    " + THEIRS,
         "from vnpy_ctastrategy import CtaTemplate as Base\nCtaTemplate = Base",
+        THEIRS + "import time\ntime.localtime()",
         THEIRS + "from vnpy_ctastrategy.backtesting import BacktestingEngine  # unread",
         THEIRS + "if __name__ == '__main__':\n    from vnpy.trader.ui import QtWidgets",
     ],
@@ -136,6 +137,54 @@ def test_a_bar_of_ones_own_can_be_made_and_changed_as_with_vnpy() -> None:
     assert tick.bid_price_1 == 1
 
 
+def test_longer_bars_of_several_legs_come_together(tmp_path: Path) -> None:
+    """A file for vnpy_portfoliostrategy as its own examples are: translated log lines, a generator for all legs."""
+    text = """
+    from vnpy.trader.object import BarData
+    from vnpy_portfoliostrategy import StrategyEngine, StrategyTemplate
+    from vnpy_portfoliostrategy.locale import _
+    from vnpy_portfoliostrategy.utility import PortfolioBarGenerator
+
+    class Small(StrategyTemplate):
+        author = _("trader")
+
+        def __init__(self, strategy_engine: StrategyEngine, strategy_name: str, vt_symbols: list[str], setting: dict):
+            super().__init__(strategy_engine, strategy_name, vt_symbols, setting)
+            self.windows = []
+            self.pbg = PortfolioBarGenerator(self.on_bars, 2, self.windows.append)
+
+        def on_init(self):
+            pass
+
+        def on_tick(self, tick):
+            self.pbg.update_tick(tick)
+
+        def on_bars(self, bars: dict[str, BarData]):
+            self.pbg.update_bars(bars)
+    """
+
+    class Pairs:
+        """Two bars make a window."""
+
+        def __init__(self) -> None:
+            self.bars: list[BarData] = []
+
+        def on_bar(self, bar: BarData) -> list[BarData]:
+            self.bars.append(bar)
+            return [bar] if len(self.bars) % 2 == 0 else []
+
+    token = window_factory.set(lambda symbol, length: Pairs())
+    legs = ["au2512.SHFE", "ag2512.SHFE"]
+    strategy = load_class(written(tmp_path, text), "Small")(None, "s", legs, {})  # type: ignore[arg-type]
+    for minute in range(4):
+        moment = NINE + timedelta(minutes=minute)
+        bars = [vnpy.BarData(symbol=leg[:6], exchange=Exchange.SHFE, datetime=moment) for leg in legs]
+        strategy.on_bars({bar.vt_symbol: bar for bar in bars})  # type: ignore[attr-defined]
+    window_factory.reset(token)
+    assert [list(bars) for bars in strategy.windows] == [legs, legs]  # type: ignore[attr-defined]
+    assert [bars[legs[0]].datetime.minute for bars in strategy.windows] == [1, 3]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -167,6 +216,14 @@ def test_a_bar_of_ones_own_can_be_made_and_changed_as_with_vnpy() -> None:
         (
             THEIRS + "def f(self):\n    self.cta_engine.main_engine.get_contract('a')",
             "small.py, line 3: vnpy's .main_engine does not exist here; a strategy speaks through its own methods",
+        ),
+        (
+            THEIRS + "def f(self):\n    return len(self.cta_engine.history_data)",
+            "small.py, line 3: cta_engine.history_data does not exist here; what there is: cancel_all, cancel_order, ",
+        ),
+        (
+            "from vnpy_ctastrategy import CtaTemplat\nCtaTemplat",
+            "small.py, line 1: vnpy's CtaTemplat does not exist here; did you mean CtaTemplate?",
         ),
     ],
 )

@@ -8,11 +8,13 @@ uses is left out.
 from __future__ import annotations
 
 import ast
+import difflib
 from enum import StrEnum
 from pathlib import PurePath
 
 from arbig.compat import vnpy
 from arbig.domain.messages import Direction, Exchange, Interval, Offset, OrderType, Status
+from arbig.domain.template import EnginePort
 
 HOME = "arbig.compat.vnpy"
 ENUMS = {kind.__name__: kind for kind in (Direction, Exchange, Interval, Offset, OrderType, Status)}
@@ -29,7 +31,6 @@ INSTEAD = {
     "HistoryRequest": "use self.load_bar(days)",
     "MainEngine": "a strategy speaks through its own methods (buy, sell, get_pricetick, get_size, load_bar, ...)",
     "OptimizationSetting": "search parameters in a notebook: Desk().sweep(...)",
-    "PortfolioBarGenerator": "on_bars is given the finished one-minute bars of all legs; use one BarGenerator a leg",
     "SETTINGS": "settings are in config/*.yaml",
     "SpreadStrategyTemplate": "use StrategyTemplate with the legs in `symbols`",
     "get_database": "use self.load_bar(days)",
@@ -44,7 +45,6 @@ INSTEAD = {
 ATTRIBUTES = {
     "main_engine": INSTEAD["MainEngine"],
     "event_engine": INSTEAD["EventEngine"],
-    "localtime": "use tick.datetime",
     **{
         f"{side}_{what}_{level}": _LEVEL
         for side in ("bid", "ask")
@@ -52,6 +52,8 @@ ATTRIBUTES = {
         for level in range(2, 6)
     },
 }
+ENGINES = frozenset({"cta_engine", "strategy_engine"})
+ENGINE_WORDS = sorted(name for name in vars(EnginePort) if not name.startswith("_"))
 # vnpy's CTA engine takes the contract from the strategy; ours is told it
 TOLD_THE_CONTRACT = {"send_order": 8, "get_pricetick": 1, "get_size": 1}  # arguments with vnpy
 
@@ -68,8 +70,9 @@ def is_vnpy(module: str | None) -> bool:
 
 def instead_of(name: str) -> str:
     """Why a name is not there, and what to use."""
-    use = INSTEAD.get(name) or f"what there is: {', '.join(vnpy.__all__)}"
-    return f"vnpy's {name} does not exist here; {use}"
+    close = difflib.get_close_matches(name, vnpy.__all__, n=1, cutoff=0.8)
+    there = f"did you mean {close[0]}?" if close else f"what there is: {', '.join(vnpy.__all__)}"
+    return f"vnpy's {name} does not exist here; {INSTEAD.get(name, there)}"
 
 
 def rewritten(source: bytes | str, filename: str) -> ast.Module:
@@ -124,6 +127,9 @@ class Rewriter(ast.NodeTransformer):
             raise NotWithUs(self._line(node, f"{owner.id}.{node.attr} does not exist here; what there is: {members}"))
         if node.attr in ATTRIBUTES and not (isinstance(owner, ast.Name) and owner.id == "self"):
             raise NotWithUs(self._line(node, f"vnpy's .{node.attr} does not exist here; {ATTRIBUTES[node.attr]}"))
+        if isinstance(owner, ast.Attribute) and owner.attr in ENGINES and node.attr not in ENGINE_WORDS:
+            words = f"{owner.attr}.{node.attr} does not exist here; what there is: {', '.join(ENGINE_WORDS)}"
+            raise NotWithUs(self._line(node, words))
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:

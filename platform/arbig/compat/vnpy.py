@@ -63,6 +63,7 @@ __all__ = [
     "Offset",
     "OrderData",
     "OrderType",
+    "PortfolioBarGenerator",
     "PositionData",
     "Status",
     "StopOrder",
@@ -72,6 +73,7 @@ __all__ = [
     "TargetPosTemplate",
     "TickData",
     "TradeData",
+    "_",
     "ceil_to",
     "extract_vt_symbol",
     "floor_to",
@@ -93,13 +95,16 @@ FACES = frozenset(
         "vnpy.app.portfolio_strategy.template",
         "vnpy.trader",
         "vnpy.trader.constant",
+        "vnpy.trader.locale",
         "vnpy.trader.object",
         "vnpy.trader.utility",
         "vnpy_ctastrategy",
         "vnpy_ctastrategy.base",
+        "vnpy_ctastrategy.locale",
         "vnpy_ctastrategy.template",
         "vnpy_portfoliostrategy",
         "vnpy_portfoliostrategy.base",
+        "vnpy_portfoliostrategy.locale",
         "vnpy_portfoliostrategy.template",
         "vnpy_portfoliostrategy.utility",
     }
@@ -156,6 +161,41 @@ class TickData(messages.TickData, frozen=False, kw_only=True, omit_defaults=True
     ask_volume_1: float = 0  # type: ignore[assignment]
 
 
+class PortfolioBarGenerator:
+    """Longer bars of several contracts. One-minute bars come from the house through the strategy's `on_bars`:
+    `update_tick` builds none. The windows that end with a minute go to `on_window_bars` together, by vt_symbol."""
+
+    def __init__(
+        self,
+        on_bars: Callable[[dict[str, messages.BarData]], None],
+        window: int = 0,
+        on_window_bars: Callable[[dict[str, messages.BarData]], None] | None = None,
+        interval: Interval = Interval.MINUTE,
+    ) -> None:
+        self.on_bars = on_bars
+        self.window = window
+        self.on_window_bars = on_window_bars
+        self.interval = interval
+        self._legs: dict[str, BarGenerator] = {}
+        self._whole: dict[str, messages.BarData] = {}
+
+    def update_tick(self, tick: messages.TickData) -> None:
+        """The house delivers finished bars."""
+
+    def update_bars(self, bars: dict[str, messages.BarData]) -> None:
+        """The one-minute bars of one minute."""
+        self._whole = {}
+        for vt_symbol, bar in bars.items():
+            if vt_symbol not in self._legs:
+                self._legs[vt_symbol] = BarGenerator(self._take, self.window, self._take, self.interval)
+            self._legs[vt_symbol].update_bar(bar)
+        if self._whole and self.on_window_bars is not None:
+            self.on_window_bars(self._whole)
+
+    def _take(self, bar: messages.BarData) -> None:
+        self._whole[bar.vt_symbol] = bar
+
+
 def extract_vt_symbol(vt_symbol: str) -> tuple[str, Exchange]:
     """`au2512.SHFE` -> ("au2512", Exchange.SHFE)."""
     symbol, exchange = vt_symbol.rsplit(".", 1)
@@ -182,6 +222,11 @@ def get_digits(value: float) -> int:
     """Decimals of a price tick: 0.02 has 2."""
     exponent = Decimal(str(value)).as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _(message: str) -> str:
+    """vnpy's translation of what a strategy logs: it stays as it is written."""
+    return message
 
 
 def virtual(method: F) -> F:
