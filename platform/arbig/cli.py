@@ -189,6 +189,98 @@ def redis(
     typer.echo(json.dumps(reply, ensure_ascii=False) if as_json or not isinstance(reply, str) else reply)
 
 
+@app.command()
+def backtest(
+    strategy: Annotated[str, typer.Argument(help="A class in strategies/.")],
+    symbol: Annotated[str, typer.Argument(help="au2512; several as au2512,ag2512.")],
+    start: Annotated[str | None, typer.Option(help="First trading day, 2025-10-09.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last trading day.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="fast_window=12; repeat for more.")] = None,
+    capital: Annotated[float, typer.Option(help="Yuan.")] = 1_000_000.0,
+    matching: Annotated[str, typer.Option(help="realistic or vnpy.")] = "realistic",
+    mode: Annotated[str, typer.Option(help="bar or tick.")] = "bar",
+    html: Annotated[Path | None, typer.Option(help="Write the tearsheet to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    history: Annotated[Path | None, typer.Option(help="Folder of the bars; data/bars when left out.")] = None,
+    data: Data = None,
+) -> None:
+    """Run a strategy on history. Exit code 1 when it could not be run to the end."""
+    import json
+
+    from arbig.lab.desk import Desk
+
+    symbols = symbol.split(",")
+    with one_line_errors(), research_errors():
+        result = Desk(data=data, history=history).backtest(
+            strategy,
+            symbols if len(symbols) > 1 else symbol,
+            start,
+            end,
+            _params(param or []),
+            capital,
+            matching=matching,
+            mode=mode,
+        )
+        if html is not None:
+            result.tearsheet().save(html)
+    typer.echo(json.dumps(result.summary(), ensure_ascii=False) if as_json else repr(result))
+    if html is not None and not as_json:
+        typer.echo(f"tearsheet    {html}")
+    raise typer.Exit(1 if result.failures else 0)
+
+
+@app.command()
+def sweep(
+    strategy: Annotated[str, typer.Argument(help="A class in strategies/.")],
+    symbol: Annotated[str, typer.Argument(help="au2512; the legs as au2512,ag2512.")],
+    tried: Annotated[list[str], typer.Option("--try", help="fast=5,10,20 or fast=5:20:5 or (not grid) fast=5:20.")],
+    start: Annotated[str | None, typer.Option(help="First trading day, 2025-10-09.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last trading day.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="volume=2, the same for every set.")] = None,
+    method: Annotated[str, typer.Option(help="grid, random or tpe.")] = "grid",
+    trials: Annotated[int | None, typer.Option(help="How many sets random and tpe try.")] = None,
+    target: Annotated[str, typer.Option(help="A statistic; larger is better.")] = "sharpe",
+    walk_forward: Annotated[str | None, typer.Option(help="train,test[,purge] in trading days: 60,20.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the sets of random and tpe.")] = 1,
+    workers: Annotated[int | None, typer.Option(help="Processes; as many as cores when left out.")] = None,
+    ray: Annotated[str | None, typer.Option(help="A Ray cluster: its address, auto or local.")] = None,
+    capital: Annotated[float, typer.Option(help="Yuan.")] = 1_000_000.0,
+    matching: Annotated[str, typer.Option(help="realistic or vnpy.")] = "realistic",
+    folder: Annotated[Path | None, typer.Option(help="Where finished sets are kept.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write every row to this file.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Folder of the bars; data/bars when left out.")] = None,
+    data: Data = None,
+) -> None:
+    """Try many parameter sets, best first. After Ctrl-C (exit code 130) or a crash the same call goes on."""
+    from arbig.lab.desk import Desk
+    from arbig.lab.spaces import space_of, windows_of
+
+    symbols = symbol.split(",")
+    with one_line_errors(), research_errors():
+        found = Desk(data=data, history=history).sweep(
+            strategy,
+            symbols if len(symbols) > 1 else symbol,
+            start,
+            end,
+            space_of(tried),
+            _params(param or []),
+            capital,
+            method=method,
+            trials=trials,
+            target=target,
+            walk_forward=None if walk_forward is None else windows_of(walk_forward),
+            seed=seed,
+            workers=workers,
+            ray=ray,
+            matching=matching,
+            folder=folder,
+        )
+    typer.echo(found.text())
+    if csv is not None:
+        found.rows.to_csv(csv, index=False)
+    raise typer.Exit(0 if found.complete else 130)
+
+
 @app.command("check-lookahead")
 def check_lookahead(
     strategy: Annotated[str, typer.Argument(help="A class in strategies/.")],

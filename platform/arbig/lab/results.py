@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from arbig.backtest.plan import Plan
 from arbig.backtest.result import Failure, Log, Result
+from arbig.domain.messages import Status
 
 if TYPE_CHECKING:
     from arbig.lab.tearsheet import Tearsheet
@@ -160,33 +162,61 @@ class BacktestResult:
 
         return tearsheet(self)
 
+    def summary(self) -> dict[str, Any]:
+        """The run in plain values, for JSON: what was run, its statistics (None where a figure cannot be known), what
+        is open, what went wrong."""
+        return {
+            "strategies": [
+                {"name": one.name, "symbols": list(one.vt_symbols), "capital": one.capital}
+                for one in self.plan.strategies
+            ],
+            "start": self.plan.start.isoformat(),
+            "end": self.plan.end.isoformat(),
+            "matching": str(self.plan.matching),
+            "orders": len(self.result.orders),
+            "stop_orders": len(self.result.stop_orders),
+            "trades": len(self.result.trades),
+            "statistics": {name: value if isfinite(value) else None for name, value in self.statistics.items()},
+            "positions": [
+                {"symbol": one.vt_symbol, "direction": str(one.direction), "volume": one.volume}
+                for one in self.result.positions
+            ],
+            "working": len(self.result.working),
+            "warnings": list(self.warnings),
+            "failures": [self._told(one) for one in self.failures],
+        }
+
     def __repr__(self) -> str:
-        return "\n".join(f"{name:<12} {value}" for name, value in self._summary())
+        return "\n".join(f"{name:<12} {value}" for name, value in self._lines())
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{escape(value)}</td></tr>"
-            for name, value in self._summary()
+            for name, value in self._lines()
         )
         return f"<table>{rows}</table>"
 
-    def _summary(self) -> list[tuple[str, str]]:
+    def _lines(self) -> list[tuple[str, str]]:
         names = ", ".join(f"{one.name} ({' '.join(one.vt_symbols)})" for one in self.plan.strategies)
+        figures = self.statistics
         last = self.equity.iloc[-1] if len(self.equity) else self.capital
+        refused = sum(order.status is Status.REJECTED for order in self.result.orders)
         lines = [
             ("strategies", names),
-            ("days", f"{self.plan.start} .. {self.plan.end}: {len(self.equity)} trading days"),
+            ("days", f"{self.plan.start} to {self.plan.end}: {len(self.equity)} trading days"),
             ("matching", str(self.plan.matching)),
-            ("orders", f"{len(self.result.orders)} orders, {len(self.result.stop_orders)} stop orders"),
+            ("orders", f"{len(self.result.orders)} ({refused} refused), {len(self.result.stop_orders)} stop orders"),
             ("trades", str(len(self.result.trades))),
             ("balance", f"{self.capital:,.2f} -> {last:,.2f} ({last - self.capital:+,.2f})"),
+            ("costs", f"{figures['total_commission']:,.2f} commission, {figures['total_slippage']:,.2f} slippage"),
+            ("sharpe", f"{figures['sharpe']:.2f}, largest drawdown {figures['max_drawdown_share']:.2%}"),
             ("open", f"{len(self.result.positions)} positions, {len(self.result.working)} working orders"),
         ]
         lines += [("warning", line) for line in self.warnings]
-        lines += [
-            ("failure", f"{one.strategy_name} at {one.datetime:%Y-%m-%d %H:%M}: {one.reason}") for one in self.failures
-        ]
-        return lines
+        return [*lines, *(("failure", self._told(one)) for one in self.failures)]
+
+    def _told(self, failure: Failure) -> str:
+        return f"{failure.strategy_name} at {failure.datetime:%Y-%m-%d %H:%M}: {failure.reason}"
 
 
 def _table(rows: Iterable[Any], columns: Sequence[str]) -> pd.DataFrame:
