@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from numbers import Real
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import yaml
 
+from arbig.backtest.plan import PlanError
 from arbig.domain.template import BaseTemplate
 from arbig.runtime.loader import Misconfigured, check_params, suggest
 
@@ -24,7 +26,7 @@ METHODS = ("grid", "random", "tpe")
 AHEAD = 8
 
 
-class SweepError(ValueError):
+class SweepError(PlanError):
     """A sweep that cannot be run, or cannot go on: one line."""
 
 
@@ -61,6 +63,33 @@ def read_space(space: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, V
         if name in base:
             raise SweepError(f"space: {name!r} is also in params; leave it out of one of them")
     return {name: _values(name, given) for name, given in space.items()}
+
+
+def space_of(words: Iterable[str]) -> dict[str, Any]:
+    """A space from a command line: `fast=5,10,20`, `fast=5:20:5` (first, last, step), `fast=5:20` (between). Raises
+    SweepError."""
+    return dict(map(_spoken, words))
+
+
+def _spoken(text: str) -> tuple[str, Any]:
+    name, _, given = (part.strip() for part in text.partition("="))
+    if not name or not given:
+        raise SweepError(f"--try: found {text!r}, expected a parameter and its values; write e.g. window=10,20,30")
+    if ":" not in given:
+        return name, [yaml.safe_load(one) for one in given.split(",")]
+    return name, _numbers(text, given.split(":"))
+
+
+def windows_of(text: str) -> tuple[Any, ...]:
+    """`60,20` or `60,20,5`: trading days to train on, to test on, between them."""
+    return _numbers(f"--walk-forward {text}", text.split(","))
+
+
+def _numbers(text: str, words: Sequence[str]) -> tuple[Any, ...]:
+    numbers = tuple(yaml.safe_load(word) for word in words)
+    if len(numbers) not in (2, 3) or not all(map(_is_number, numbers)):
+        raise SweepError(f"{text}: expected two or three numbers")
+    return numbers
 
 
 def first_set(space: Mapping[str, Values]) -> ParameterSet:

@@ -161,6 +161,15 @@ class Sweep:
             raise SweepError(f"no set of {len(self.finished)} finished ones has a finite {self.target_name}; see .rows")
         return self.finished[0]
 
+    def text(self, most: int = 20) -> str:
+        """The summary and the best rows, for a terminal."""
+        shown = self.rows[self._shown()].head(most).to_string(index=False, float_format=_number, na_rep="")
+        return f"{self!r}\n\n{shown}"
+
+    def _shown(self) -> list[str]:
+        failed = ["error"] if self.rows["error"].notna().any() else []
+        return [*self.names, "target", *(name for name in SHOWN if name != self.target), *failed]
+
     def __repr__(self) -> str:
         return "\n".join(f"{name:<12} {value}" for name, value in self._summary())
 
@@ -172,8 +181,7 @@ class Sweep:
             f"<td style='text-align:left'>{escape(value)}</td></tr>"
             for name, value in self._summary()
         )
-        shown = [*self.names, "target", *(name for name in SHOWN if name != self.target), "error"]
-        best = self.rows[shown].head(10).to_html(index=False, float_format=lambda value: f"{value:.4g}", na_rep="")
+        best = self.rows[self._shown()].head(10).to_html(index=False, float_format=_number, na_rep="")
         picture = table(self) if len(self.names) > 1 else ""
         return f"<table>{rows}</table>{best}{picture}"
 
@@ -198,6 +206,10 @@ class Sweep:
 
 
 SHOWN = ("sharpe", "total_return", "max_drawdown_share", "total_trade_count")
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
 def _share(value: float) -> str:

@@ -81,6 +81,7 @@ class WalkForward:
     `.out_of_sample` the mean target of the choices, `.returns` the daily returns of the test days in a row."""
 
     steps: tuple[Step, ...]
+    complete: bool
     remarks: tuple[str, ...] = ()
 
     @cached_property
@@ -145,6 +146,10 @@ class WalkForward:
         sharpe, skewness, kurtosis = moments(self.returns)
         return probabilistic_sharpe(sharpe, 0.0, len(self.returns), skewness, kurtosis)
 
+    def text(self) -> str:
+        """The summary and the windows, for a terminal."""
+        return f"{self!r}\n\n{self.windows.to_string(index=False, na_rep='')}"
+
     def __repr__(self) -> str:
         return "\n".join(f"{name:<14} {value}" for name, value in self._summary())
 
@@ -196,7 +201,7 @@ def walk(campaign: Campaign, plan: Plan, forward: Forward) -> WalkForward:
         steps.append(
             Step(window, search, campaign.one(search.finished[0].task.params, window.test_start, window.test_end))
         )
-    return WalkForward(tuple(steps), tuple(remarks))
+    return WalkForward(tuple(steps), not campaign.stopped, tuple(remarks))
 
 
 def _mean(values: Sequence[float]) -> float:
