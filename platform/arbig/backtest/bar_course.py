@@ -112,6 +112,9 @@ class BarSeat(Seat):
         start = market.times[index].replace(tzinfo=SHANGHAI)
         return start if self.is_inside else start + market.length
 
+    def event(self, market: Market) -> str | None:
+        return f"bar:{market.symbol}:{market.row_time(market.row).replace(tzinfo=None).isoformat()}"
+
     def takes_orders(self, market: Market) -> bool:
         return self._phase(market).accepts_orders
 

@@ -36,6 +36,16 @@ class Money:
         """The contract as of today: its fees and margin may change from day to day."""
         self.instruments[instrument.symbol] = instrument
 
+    def carry(self, holdings: Iterable[Holding]) -> None:
+        """Lots held from before the first day. Their contracts must be known."""
+        for holding in holdings:
+            self.account = self.account.with_holding(holding)
+            lots = (*holding.long.lots, *holding.short.lots)
+            if lots:
+                self._marks[holding.symbol] = lots[0].mark
+        self._begin_day()
+        self._sum()
+
     def holding(self, symbol: str) -> Holding:
         return self.account.holding(self.instruments[symbol])
 

@@ -59,6 +59,7 @@ class Order:
     born: Time
     day: date
     forced: bool | None = None
+    cause: str | None = None
     traded: int = 0
     status: Status = Status.SUBMITTING
     rests: bool = False
@@ -104,6 +105,7 @@ class Order:
             strategy_name=self.market.strategy_name,
             trading_day=self.day,
             forced=self.forced,
+            cause=self.cause,
             detail=self.detail,
             error_id=self.error_id,
             error_msg=self.error_msg,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from datetime import datetime as Time
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.instruments import InstrumentBook
+from arbig.domain.messages import BarData
+from arbig.domain.positions import Holding
 from arbig.domain.sessions import TradingCalendar
 from arbig.domain.template import BaseTemplate
 
@@ -33,6 +36,24 @@ Prepare: TypeAlias = Callable[[Mapping[str, BarSeries | TickSeries], Mapping[str
 
 
 @dataclass(frozen=True)
+class Opening:
+    """What a strategy begins with. `holdings`: its lots, by symbol, as they stand before the first day; `variables`:
+    put back after `on_init`, as after a restart."""
+
+    holdings: Mapping[str, Holding] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What strategies are told of a contract's ticks, in tick mode, where that is not all there is: `bars`, oldest
+    first, instead of those that the ticks make; of the ticks only those with these times (all of them: None)."""
+
+    bars: Sequence[BarData]
+    ticks: frozenset[Time] | None = None
+
+
+@dataclass(frozen=True)
 class StrategyPlan:
     """One strategy instance. `vt_symbols`: its contract, or its legs (StrategyTemplate). `capital` in yuan. `prepare`
     makes further params out of its series, by vt_symbol, and its params, once before the run: signals of all rows at
@@ -44,6 +65,7 @@ class StrategyPlan:
     params: Mapping[str, Any] = field(default_factory=dict)
     capital: float = 1_000_000.0
     prepare: Prepare | None = None
+    opening: Opening = Opening()
 
     def prepared(self, series: Mapping[str, BarSeries | TickSeries]) -> StrategyPlan:
         """With what `prepare` makes of the series among the params. Raises PlanError when it fails, or makes a param
@@ -81,7 +103,8 @@ class Costs:
 @dataclass(frozen=True)
 class Plan:
     """`series`: by vt_symbol, with the history before `start` that `load_bar` may ask for (bars: BarSeries, tick mode:
-    TickSeries, then `warmup` holds the bars). `start`, `end`: trading days, both included."""
+    TickSeries, then `warmup` holds the bars). `start`, `end`: trading days, both included. `heard`: by vt_symbol, where
+    strategies heard less of the market than there was. Matching `vnpy` knows neither `heard` nor an `opening`."""
 
     strategies: tuple[StrategyPlan, ...]
     series: Mapping[str, BarSeries | TickSeries]
@@ -92,6 +115,7 @@ class Plan:
     matching: Matching = Matching.REALISTIC
     costs: Costs = Costs()
     warmup: Mapping[str, BarSeries] = field(default_factory=dict)
+    heard: Mapping[str, Heard] = field(default_factory=dict)
 
     def prepared(self) -> Plan:
         """With every strategy's `prepare` done; itself where there is none. Each engine begins with this."""

@@ -97,6 +97,8 @@ class Seat(ABC):
         self.strategy: BaseTemplate
         self._count = 0
         self._hears_orders = self._hears_stops = True
+        self._is_telling = False
+        self._triggered: Stop | None = None
 
     # ---- time and place
 
@@ -104,6 +106,10 @@ class Seat(ABC):
     @abstractmethod
     def moment(self) -> Time:
         """Now, on the exchange's clock."""
+
+    @abstractmethod
+    def event(self, market: Market) -> str | None:
+        """The bar or tick the strategy is answering."""
 
     @abstractmethod
     def takes_orders(self, market: Market) -> bool:
@@ -134,20 +140,40 @@ class Seat(ABC):
             self.strategy = kind(self, self.name, list(self.strategy_plan.vt_symbols), params)
             self._hears_stops = False
         self.strategy.on_init()
+        self._take_over()
         self.strategy.inited = True
         self.strategy.on_start()
         self.strategy.trading = True
         self.tell()
 
+    def _take_over(self) -> None:
+        """What it begins with: variables and lots of before."""
+        strategy, opening = self.strategy, self.strategy_plan.opening
+        for name, value in opening.variables.items():
+            if name in strategy.variables:
+                setattr(strategy, name, value)
+        if not opening.holdings:
+            return
+        self.money.carry(opening.holdings.values())
+        for name, market in self.markets.items():
+            lots = self.money.holding(market.symbol).net
+            self.net[name] = lots
+            if isinstance(strategy, CtaTemplate):
+                strategy.pos = lots
+            elif isinstance(strategy, StrategyTemplate):
+                strategy.pos_data[name] = lots
+
     def tell(self) -> None:
         """What happened, one after the other; what the strategy then asks for may make more of it."""
         told = 0
+        self._is_telling = True
         while self.news:
             callback, message = self.news.popleft()
             callback(message)
             told += 1
             if told > MOST_NEWS:
                 raise Endless(f"{told} pieces of news after one event: does on_order answer a refusal with an order?")
+        self._is_telling = False
 
     def _tell_order(self, order: Order) -> None:
         if not self._hears_orders:
@@ -263,9 +289,17 @@ class Seat(ABC):
         number = len(self.orders) + 1
         order = Order(number, order_id, wish, market, direction, offset, price, lots, market.row, self.moment, self.day)
         order.forced = forced
+        order.cause = self._cause(market)
         wish.orders.append(order)
         self.orders.append(order)
         return order
+
+    def _cause(self, market: Market) -> str | None:
+        """Why an order is sent, as live says it, with a moment where live has a number: `bar:au2512:2025-10-15T09:30`.
+        News of orders is no cause."""
+        if self._triggered is not None:
+            return f"stop:{market.symbol}:{self.moment.replace(tzinfo=None).isoformat()}"
+        return None if self._is_telling else self.event(market)
 
     def _judge(self, order: Order) -> None:
         error = self._refused_by_counter(order)
@@ -387,7 +421,9 @@ class Seat(ABC):
         before = len(self.orders)
         stop.status = StopOrderStatus.TRIGGERED
         held_back, self.news = self.news, deque()
+        self._triggered = stop
         names = self._send(market, stop.direction, stop.offset, price, stop.volume, stop.lock, stop.net)
+        self._triggered = None
         stop.names = tuple(names)
         of_orders, self.news = self.news, held_back
         self._tell_stop(stop)

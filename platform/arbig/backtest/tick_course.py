@@ -1,14 +1,16 @@
 """Tick course: a strategy's way through ticks. Its orders meet the simulated exchange's own matcher (`matching.py`).
 
 A tick displays a new book; the resting orders meet it, then the stop orders its last price reaches go out across the
-book, then the minute it ends is told (bars are made by the house's own `BarGenerator`), then the tick itself. What the
-strategy sends meets the book that is displayed at that moment. The ticks show the spread, so there is no slippage
+book. Then the strategy hears of it in the order in which it does live: the tick, what became of its orders, the minute
+that the tick ends (bars are made by the house's own `BarGenerator`). What it sends meets the book that is displayed at
+that moment. The ticks show the spread, so there is no slippage
 unless the plan asks for some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from datetime import datetime as Time
 from heapq import merge
@@ -40,6 +42,9 @@ class TickMarket(Market):
         self.bars = BarGenerator(self.symbol, self.sessions)
         self.timers: tuple[Time, ...] = ()
         self.opening: Time | None = None
+        heard = plan.heard.get(vt_symbol)
+        self.told = None if heard is None else deque(heard.bars)
+        self.heard_ticks = None if heard is None else heard.ticks
         self.slip = plan.costs.slippage_ticks * self.instrument.price_tick
 
     def begin(self, day: TradingDay) -> None:
@@ -57,6 +62,18 @@ class TickMarket(Market):
         timers = (minute + SEGMENT_GRACE, minute + MINUTE + MINUTE_GRACE, minute + MINUTE + SEGMENT_GRACE)
         self.timers = tuple(timer for timer in timers if timer > tick.datetime)
 
+    def hears(self, tick: TickData) -> bool:
+        return self.heard_ticks is None or tick.datetime in self.heard_ticks
+
+    def as_heard(self, bars: Iterable[BarData]) -> Iterator[BarData]:
+        """Instead of these, the bars that were heard by then, where that is said."""
+        for bar in bars:
+            if self.told is None:
+                yield bar
+                continue
+            while self.told and self.told[0].datetime <= bar.datetime:
+                yield self.told.popleft()
+
     def is_auction(self, tick: TickData) -> bool:
         return self.opening is not None and tick.datetime < self.opening
 
@@ -73,12 +90,20 @@ class TickSeat(Seat):
         self._moment = first.row_time(first.days[0].start)
         self._by_id: dict[str, Order] = {}
         self._minute: dict[str, BarData] = {}
+        self._event: TickData | BarData | None = None
 
     # ---- time and place
 
     @property
     def moment(self) -> Time:
         return self._moment
+
+    def event(self, market: Market) -> str | None:
+        event = self._event
+        if event is None:
+            return None
+        kind = "tick" if isinstance(event, TickData) else "bar"
+        return f"{kind}:{event.symbol}:{event.datetime.replace(tzinfo=None).isoformat()}"
 
     def takes_orders(self, market: Market) -> bool:
         return market.sessions.phase_at(self._moment).accepts_orders
@@ -134,9 +159,11 @@ class TickSeat(Seat):
                 for name in today:
                     self.close_everything(self.markets[name])
                 self.tell()
-            self._tell_bars(market, market.bars.on_tick(tick))
-            self.strategy.on_tick(tick)
+            if market.hears(tick):
+                self._event = tick
+                self.strategy.on_tick(tick)
             self.tell()
+            self._tell_bars(market, market.bars.on_tick(tick))
             if self.money.exposure:
                 self.survives(self.money.balance_at(self.prices()))
         self._close(day, today)
@@ -172,13 +199,11 @@ class TickSeat(Seat):
             self._apply(market, market.matcher.on_auction(tick.last_price, tick.last_volume), takes=False)
         else:
             self._apply(market, market.matcher.on_tick(tick), takes=False)
-        self.tell()
-        if market.is_auction(tick):
+        if market.is_auction(tick) or not market.hears(tick):
             return
         for stop in tuple(market.stops):
             if stop.status is StopOrderStatus.WAITING and (tick.last_price - stop.price) * stop.sign >= 0:
                 self.trigger(stop, self._crossing_price(market, stop, tick))
-                self.tell()
 
     def _crossing_price(self, market: TickMarket, stop: Stop, tick: TickData) -> float:
         if stop.direction is Direction.LONG:
@@ -187,7 +212,8 @@ class TickSeat(Seat):
 
     def _tell_bars(self, market: TickMarket, bars: list[BarData]) -> None:
         strategy = self.strategy
-        for bar in bars:
+        for bar in market.as_heard(bars):
+            self._event = bar
             if isinstance(strategy, CtaTemplate):
                 deliver_bar(strategy, bar)
             elif isinstance(strategy, StrategyTemplate):
@@ -204,6 +230,7 @@ class TickSeat(Seat):
 
     def _tell_minute(self, strategy: StrategyTemplate) -> None:
         bars, self._minute = self._minute, {}
+        self._event = next(reversed(bars.values()))
         strategy.on_bars(bars)
 
     def _close(self, day: date, today: dict[str, TradingDay]) -> None:
