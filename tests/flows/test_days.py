@@ -64,10 +64,12 @@ class OneLot(CtaTemplate):
 """
 
 
-def _of(home: Path, code: str, name: str, risk: dict[str, Any] | None = None, **simulation: Any) -> Settings:
+def _of(
+    home: Path, code: str, name: str, risk: dict[str, Any] | None = None, symbol: str = "au2512", **simulation: Any
+) -> Settings:
     settings = flow_settings(home, strategies=(), **simulation)
     (home / "strategies" / "mine.py").write_text(code, "utf-8")
-    file = {"strategy_name": name, "symbol": "au2512", "exchange": "SHFE", "risk": risk or {}}
+    file = {"strategy_name": name, "symbol": symbol, "exchange": "SHFE", "risk": risk or {}}
     (home / "config" / "strategies" / "mine.yaml").write_text(yaml.safe_dump(file), "utf-8")
     return settings
 
@@ -118,6 +120,31 @@ def test_lots_held_over_settlement_are_yesterdays_and_are_closed_as_such(tmp_pat
             answer = await house.ask("trading", "GET", "/positions")
             assert [] == answer["positions"]
             assert [("Overnight", 0)] == [(one["strategy_name"], one["volume"]) for one in answer["strategies"]]
+
+    asyncio.run(play())
+
+
+def test_lots_held_over_a_contracts_last_day_are_paid_out_and_its_strategy_is_told_the_main_contract(
+    tmp_path: Path,
+) -> None:
+    """au2510 expires on the first day. Nobody holds it afterwards, no alarm cries over a difference."""
+
+    async def play() -> None:
+        async with flow(_of(tmp_path, OVERNIGHT, "Overnight", symbol="au2510"), BEFORE_THE_CLOSE) as house:
+            await _until(house, lambda: sum(trade.volume for trade in _trades(house)) == 2, 10, "two lots")
+            await _until(house, lambda: EventType.TRADING_DAY in _events(house), 30, "the next trading day")
+            await house.play(2)
+            await house.quiet()
+            answer = await house.ask("trading", "GET", "/positions")
+            assert [] == answer["positions"]
+            (book,) = answer["strategies"]
+            assert (book["strategy_name"], book["volume"]) == ("Overnight", 0)
+            assert book["total_pnl"] != 0.0
+            strategy = await house.ask("strategy", "GET", "/strategies/Overnight")
+            assert (strategy["state"], strategy["pos"]) == ("FAILED", 0)
+            assert "au2510 expired on 2025-10-15; the main contract is au2512" in strategy["error"]
+            alarms = [decode(EventData, payload) for payload in house.bus.of("stream:event")]
+            assert [one.source for one in alarms if one.event is EventType.ALARM] == ["strategy"]
 
     asyncio.run(play())
 

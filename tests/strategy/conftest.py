@@ -66,7 +66,11 @@ class Siblings:
             "/positions": {"as_of": self.as_of, "positions": [], "strategies": self.strategies},
             "/orders": {"as_of": self.as_of, "orders": self.orders},
             "/state": {"state": self.state, "reconciled": self.reconciled},
-            "/clock": {"session_time": NINE.replace(tzinfo=None).isoformat(), "connected": True},
+            "/clock": {
+                "session_time": NINE.replace(tzinfo=None).isoformat(),
+                "trading_day": NINE.date().isoformat(),
+                "connected": True,
+            },
             "/subscribe": {},
         }[path]
 

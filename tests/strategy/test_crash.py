@@ -48,6 +48,7 @@ class Pretended(Service):
         "/positions": {"as_of": {TRADE.name: "0-0"}, "positions": [], "strategies": []},
         "/orders": {"as_of": {}, "orders": []},
         "/state": {"state": "ACTIVE", "reconciled": True},
+        "/clock": {"session_time": "2025-10-15T09:00:00", "trading_day": "2025-10-15", "connected": True},
         "/subscribe": {},
     }
 

@@ -124,6 +124,11 @@ class OrderStore:
             for message in outgoing:
                 _INSERT_OUTGOING.execute(connection, asdict(message))
 
+    def save_book(self, book: Mapping[str, Any]) -> None:
+        """A strategy's book changed by no trade: its contract was settled."""
+        with self.database.quick() as connection:
+            _put_book(connection, book)
+
     def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any]) -> bool:
         """A fill with what it changes. False when it is known already: nothing is written."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import structlog
 
 from arbig.bus.port import Entry, Handler, entry_key
 from arbig.bus.topics import EVENT, ORDER_STATUS, POSITION, TRADE
+from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
     BarData,
     EventData,
@@ -123,6 +124,8 @@ class StrategyEngine:
             live = self.strategies.get(order.strategy_name)
             if live is not None and order.is_active():
                 live.desk.adopt(order)
+        clock = await self.ask("gateway", "GET", "/clock")
+        self.house.trading_day = date.fromisoformat(clock["trading_day"]) if clock["trading_day"] else None
         state = await self.ask("trading", "GET", "/state")
         self.set_connected(bool(state["reconciled"]))
 
@@ -286,6 +289,27 @@ class StrategyEngine:
             self.set_connected(True)
         elif event.event is EventType.TRADING_DAY:
             await self.house.durably(self.house.store.trim)
+            if event.trading_day is not None:
+                await self._turn_to(event.trading_day)
+
+    async def _turn_to(self, day: date) -> None:
+        """Lots of a contract that has had its last day are settled, nobody holds them; its strategies are out."""
+        self.house.trading_day = day
+        settled = {key for key, lots in self.house.book.items() if lots.volume and self._is_expired(key[1], day)}
+        if settled:
+            self.house.book = {key: Lots() if key in settled else lots for key, lots in self.house.book.items()}
+            rows = [(name, symbol, lots) for (name, symbol), lots in self.house.book.items()]
+            await self.house.durably(lambda: self.house.store.set_positions(rows))
+        for live in self.strategies.values():
+            task = asyncio.get_running_loop().create_task(live.command("expire"))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _is_expired(self, symbol: str, day: date) -> bool:
+        try:
+            return self.house.instruments.get(symbol).last_trading_day < day
+        except UnknownSymbol:
+            return False
 
     def set_connected(self, connected: bool) -> None:
         """Specification 5.2: no new signal while disconnected; on again after reconciliation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 
 import structlog
 
@@ -48,6 +49,7 @@ class House:
     account: dict[tuple[str, Direction], PositionData] = field(default_factory=dict)
     ticks: dict[str, TickData] = field(default_factory=dict)
     connected: bool = True
+    trading_day: date | None = None
     fault: str | None = None
     sent: list[str] = field(default_factory=list)
     _events: itertools.count[int] = field(default_factory=itertools.count)

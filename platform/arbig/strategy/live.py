@@ -19,6 +19,7 @@ import structlog
 from arbig.bus.delivery import dead_letter
 from arbig.bus.port import Entry
 from arbig.bus.topics import DEAD, STRATEGY, group_of
+from arbig.domain.instruments import Instrument
 from arbig.domain.messages import (
     BarData,
     Interval,
@@ -474,6 +475,7 @@ class LiveStrategy:
             found = self.house.instruments.get(symbol)
         except LookupError as error:
             raise Misconfigured(f"{self.file.shown}: symbol: {error}") from None
+        self._check_expiry(found)
         assert self._config is not None
         if self._config.exchange not in (None, found.exchange):
             raise Misconfigured(
@@ -481,6 +483,23 @@ class LiveStrategy:
                 f"write exchange: {found.exchange}"
             )
         return found.vt_symbol, Contract(found.price_tick, int(found.size), found.night_close)
+
+    def _check_expiry(self, contract: Instrument) -> None:
+        day = self.house.trading_day
+        if day is not None and contract.last_trading_day < day:
+            main = self.house.instruments.main_contract(contract.product, day)
+            raise Misconfigured(
+                f"{self.file.shown}: symbol: {contract.symbol} expired on {contract.last_trading_day}; "
+                f"the main contract is {main}; write symbol: {main}"
+            )
+
+    async def _expire(self) -> None:
+        """A new trading day: a contract of its own may have had its last one."""
+        try:
+            for symbol in self.legs if self.is_live else ():
+                self._check_expiry(self.house.instruments.get(symbol))
+        except Misconfigured as fault:
+            await self._fail(fault)
 
     async def _launch(self) -> None:
         """A process with the strategy in it, initialised and started."""
@@ -616,4 +635,5 @@ COMMANDS = {
     "stop": LiveStrategy._stop,
     "pause": LiveStrategy._pause,
     "resume": LiveStrategy._resume,
+    "expire": LiveStrategy._expire,
 }

@@ -36,6 +36,10 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
             updated_at=max(self.updated_at, trade.datetime),
         )
 
+    def settled(self, price: float, when: Time) -> Self:
+        """The contract has expired: what was held is paid out at this price."""
+        return replace(self, volume=0, price=0.0, cash=self.cash + self.volume * price, updated_at=when)
+
     def floating(self, last_price: float, size: float) -> float:
         """Profit of what is held, in yuan."""
         return (last_price - self.price) * self.volume * size

@@ -8,15 +8,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from fastapi import FastAPI
+from msgspec.structs import asdict
 
 from arbig.bus.port import Bus, BusError, Entry
 from arbig.bus.retention import Retaining
 from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, TRADE, TRADING, group_of
+from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
     CommandType,
     EventData,
@@ -40,6 +42,7 @@ from arbig.store.database import Database, StoreError
 from arbig.store.orders import OrderStore, Received
 from arbig.store.snapshots import SnapshotStore
 from arbig.trading import routes
+from arbig.trading.books import Book
 from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.order_manager import OrderManager, completed
 from arbig.trading.order_subscriber import OrderSubscriber
@@ -90,7 +93,7 @@ class TradingService(Service):
         self.spawn(self._listen(), "ticks")
         await self._is_listening.wait()
         await self._until_answered(self._read_clock)
-        self.orders.load(self.quotes.trading_day)
+        await self.durably(lambda: self._turn_to(self.quotes.trading_day))
         self.judge.remember(self.store.sent_since(self.clock.now() - MEMORY))
         self.outbox.load(self.store.unpublished())
         await self._until_answered(self._reconcile)
@@ -201,7 +204,7 @@ class TradingService(Service):
         if not self.state.is_connected:
             return
         if self.quotes.trading_day != self.orders.trading_day:
-            self.orders.load(self.quotes.trading_day)
+            await self.durably(lambda: self._turn_to(self.quotes.trading_day))
         lost_before = self._losses
         await self.reconciler.resync()
         if self._losses == lost_before and not self.state.is_reconciled:
@@ -336,8 +339,27 @@ class TradingService(Service):
     async def _on_trading_day(self, event: EventData) -> None:
         if event.trading_day is not None and event.trading_day != self.orders.trading_day:
             self.quotes.trading_day = event.trading_day
-            await self.durably(lambda: self.orders.load(event.trading_day))
+            await self.durably(lambda: self._turn_to(event.trading_day))
             self._must_resync.set()
+
+    def _turn_to(self, day: date | None) -> None:
+        """The day's orders and trades; lots of a contract that has had its last day are paid out."""
+        self.orders.load(day)
+        if day is None:
+            return
+        for book in [book for book in self.positions.books.values() if book.volume]:
+            with suppress(UnknownSymbol):
+                if self.instruments.get(book.symbol).last_trading_day < day:
+                    self._pay_out(book)
+
+    def _pay_out(self, book: Book) -> None:
+        tick = self.quotes.tick(book.symbol)
+        price = tick.last_price if tick is not None else book.price
+        settled = book.settled(price, self.clock.now())
+        self.store.save_book(asdict(settled))
+        self.positions.adopt(settled)
+        words = "%s: %+d lots of %s are settled at %s: the contract has expired"
+        log.info(words, book.strategy_name, book.volume, book.symbol, price)
 
     async def _on_settled(self, event: EventData) -> None:
         """The day's closing picture. The streams may be ahead of us or behind: what was said of that day counts."""
