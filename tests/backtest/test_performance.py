@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from math import isnan, log, sqrt
 from pathlib import Path
@@ -25,12 +26,13 @@ from arbig.backtest.performance import (
     statistics,
     statistics_of,
 )
-from arbig.backtest.plan import Costs, Matching, Plan, StrategyPlan
+from arbig.backtest.plan import Costs, Matching, Opening, Plan, StrategyPlan
 from arbig.backtest.result import Day, Result
 from arbig.backtest.series import BarSeries
 from arbig.domain.fees import FeeSchedule
 from arbig.domain.instruments import InstrumentBook, ProductRow
 from arbig.domain.messages import SHANGHAI, BarData, Direction, Exchange, Offset, TradeData
+from arbig.domain.positions import Holding, Lots, Side
 from arbig.domain.sessions import TradingCalendar
 from arbig.domain.template import CtaTemplate
 
@@ -256,6 +258,17 @@ def test_what_is_open_is_valued_as_the_account_is():
 def test_what_a_failed_strategy_left_open_is_valued_on_its_last_day():
     (trip,) = round_trips_of(run(trade(1, LONG, 601.0), profits=[0.0], matching=Matching.VNPY))
     assert (trip.exit_price, trip.bars) == (605.0, 7)
+
+
+def test_lots_from_before_the_first_day_are_trips_from_its_start():
+    """They count from their mark, as the account counts them; closing yesterday's lots costs ten yuan."""
+    result = run(trade(3, SHORT, 603.0, offset=CLOSE))
+    before = Opening({"au2512": Holding(symbol="au2512", long=Side(yesterday_lots=(Lots(2, 590.0, 599.0),)))})
+    (strategy,) = result.plan.strategies
+    plan = replace(result.plan, strategies=(replace(strategy, opening=before),))
+    trips = round_trips_of(replace(result, plan=plan))
+    assert summary(trips) == [(LONG, 1, 599.0, 603.0, 4000.0, False), (LONG, 1, 599.0, 601.5, 2500.0, True)]
+    assert [trip.cost.commission for trip in trips] == [10.0, 0.0]
 
 
 def test_fees_are_the_contracts_own_by_the_age_of_the_lots():

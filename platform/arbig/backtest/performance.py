@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from datetime import datetime as Time
 from itertools import groupby
 from math import inf, isfinite, isnan, nan
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbig.backtest.contracts import Grid, settlement_of
-from arbig.backtest.plan import Matching, Plan
+from arbig.backtest.plan import Matching, Plan, StrategyPlan
 from arbig.backtest.result import Day, Result
 from arbig.backtest.series import BarSeries, Floats, Series, TickSeries, Times
 from arbig.domain.instruments import Instrument
 from arbig.domain.ledger import trade_commission
-from arbig.domain.messages import Direction, TradeData
+from arbig.domain.messages import SHANGHAI, Direction, Offset, TradeData
 from arbig.domain.positions import Holding
 
 TRADING_DAYS = 240
@@ -179,11 +179,42 @@ def _trips_of(result: Result) -> tuple[RoundTrip, ...]:
     """Without their worst and best moment, which no figure needs and which take longest."""
     plan = result.plan
     found: list[RoundTrip] = []
-    for name, last in _last_days(result).items():
-        trades = [trade for trade in result.trades if trade.strategy_name == name]
-        marks = {symbol: _mark(plan, symbol, one) for symbol, one in _until(plan, last).items() if len(one)}
-        found += round_trips(trades, _sizes(plan), costs_of(plan, trades), marks)
+    last = _last_days(result)
+    for one in plan.strategies:
+        carried = tuple(_carried(plan, one))
+        trades = [trade for trade in result.trades if trade.strategy_name == one.name]
+        costs = (*(Cost() for _ in carried), *costs_of(plan, trades))
+        series = _until(plan, last[one.name])
+        marks = {name: _mark(plan, name, rows) for name, rows in series.items() if len(rows)}
+        found += round_trips((*carried, *trades), _sizes(plan), costs, marks)
     return tuple(sorted(found, key=lambda trip: (trip.is_open, trip.exit_time or trip.entry_time)))
+
+
+def _carried(plan: Plan, one: StrategyPlan) -> Iterator[TradeData]:
+    """Lots a strategy begins with, as fills at the prices its account counts them from, at the first moment."""
+    for symbol, holding in one.opening.holdings.items():
+        instrument = plan.book.get(symbol, plan.start)
+        for direction in Direction:
+            for lots in holding.side(direction).lots:
+                yield TradeData(
+                    trade_id="carried",
+                    order_id="carried",
+                    symbol=instrument.symbol,
+                    exchange=instrument.exchange,
+                    direction=direction,
+                    offset=Offset.OPEN,
+                    price=lots.mark,
+                    volume=lots.volume,
+                    datetime=_first_moment(plan, instrument.vt_symbol),
+                    strategy_name=one.name,
+                    trading_day=plan.start,
+                )
+
+
+def _first_moment(plan: Plan, name: str) -> Time:
+    rows = plan.series[name].days(plan.start, plan.end).datetime
+    first: Time = rows[0].astype(Time) if len(rows) else Time.combine(plan.start, time())
+    return first.replace(tzinfo=SHANGHAI)
 
 
 def _last_days(result: Result) -> dict[str, date]:
@@ -265,10 +296,14 @@ def _vnpy_costs(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
 
 
 def _counter_costs(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
-    held: dict[tuple[str, str], tuple[date, Holding]] = {}
+    held = {
+        (one.name, symbol): (plan.start, holding)
+        for one in plan.strategies
+        for symbol, holding in one.opening.holdings.items()
+    }
     for trade in trades:
         instrument, day = _instrument(plan, trade), _day(trade)
-        key = (trade.strategy_name, trade.vt_symbol)
+        key = (trade.strategy_name, trade.symbol)
         last, holding = held.get(key) or (day, _nothing(instrument))
         if last != day:
             holding = holding.rolled(trade.price)
