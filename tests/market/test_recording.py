@@ -91,13 +91,17 @@ def test_a_recording_that_dies_half_way_is_done_again_at_the_next_start(
         await house.play(first, gold, silver, last, kit.event(EventType.SETTLED))
         await recorded(house, lambda: "ended with 137" in caplog.text)
         assert not no_rest(house)
-        assert not (house.settings.data / "ticks" / "au2512").exists()
+        gold_folder = house.settings.data / "ticks" / "au2512"
+        assert not gold_folder.exists()
+        gold_folder.mkdir()
+        (gold_folder / ".2025-10-15.parquet.4711").write_bytes(b"PAR1")  # and another one died while it wrote
         monkeypatch.delenv("ARBIG_CRASH")
         await house.dies()
         house.gateway.trading_day = date(2025, 10, 16)
         await house.market.start()
         await recorded(house, lambda: no_rest(house))
         assert (ticks_of(house), ticks_of(house, "ag2512")) == (as_recorded([gold]), as_recorded([silver]))
+        assert [path.name for path in gold_folder.iterdir()] == ["2025-10-15.parquet"]
         await house.stop()
 
     asyncio.run(story())

@@ -103,6 +103,8 @@ def record(journal: Path, folder: Path) -> None:
 
     store = TickStore(folder)
     for (symbol, day), columns in sorted(_columns(journal).items()):
+        for torn in (folder / symbol).glob(f".{day}.parquet.*"):
+            torn.unlink(missing_ok=True)  # of a process that was killed
         fresh = _series(symbol, day, columns)
         known = store.read_day(symbol, day) if store.path(symbol, day).exists() else None
         store.write_day(fresh if known is None else _joined(known, fresh))
