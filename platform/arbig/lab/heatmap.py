@@ -12,53 +12,59 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from arbig.lab.sheet import Part, Rows, Sheet
 from arbig.lab.spaces import SweepError
 from arbig.runtime.loader import suggest
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
-    from panel.viewable import Viewable
 
     from arbig.lab.sweeps import Sweep
 
 MISSING = "#d9d9d9"
 
 
-def heatmap(sweep: Sweep, x: str | None, y: str | None, value: str) -> Viewable:
-    """The picture in a Panel pane: in a notebook it shows itself, `.save(path, resources=INLINE)` makes a page that
-    needs no network. One parameter alone gives a line. Raises SweepError for a name that is not there."""
-    import panel
-
+def heatmap(sweep: Sweep, x: str | None, y: str | None, value: str) -> Sheet:
+    """The picture as a sheet: a Panel object, a plain coloured table where scripts are not kept, and `.save(path)`
+    writes one HTML file that needs no network. One parameter alone gives a line. Raises SweepError for a name that is
+    not there."""
     across, up = axes(sweep, x, y)
     checked_value(sweep, value)
-    drawn = _line(sweep, across, value) if up is None else _squares(sweep, across, up, value)
-    return panel.pane.Bokeh(drawn, sizing_mode="stretch_width")
+    title = f"{_name(sweep, value)} of {sweep.job.class_name}"
+
+    def make() -> Rows:
+        drawn = _line(sweep, across, value) if up is None else _squares(sweep, across, up, value)
+        return [[Part("heatmap", model=drawn)]]
+
+    return Sheet(title, make, lambda: table(sweep, across, up, value))
 
 
-def grid(sweep: Sweep, across: str, up: str, value: str) -> pd.DataFrame:
-    """`value` with `across` as columns and `up` as rows; the best where other parameters make several; nan for sets
-    that did not finish well."""
-    rows = sweep.rows.assign(**{value: sweep.rows[value].where(np.isfinite(sweep.rows[value]))})
+def grid(sweep: Sweep, across: str, up: str | None, value: str) -> pd.DataFrame:
+    """`value` with `across` as columns and `up` as rows (one row without); the best where other parameters make
+    several; nan for sets that did not finish well."""
+    finite = np.isfinite(sweep.rows[value]) & sweep.rows["error"].isna()
+    rows = sweep.rows.assign(**{value: sweep.rows[value].where(finite)})
+    if up is None:
+        return rows.groupby(across)[value].max().to_frame("").T
     return rows.pivot_table(index=up, columns=across, values=value, aggfunc="max", dropna=False)
 
 
-def table(sweep: Sweep, limit: int = 24) -> str:
-    """The first two parameters as an HTML table with coloured cells; needs no script. Empty when it would be larger
-    than `limit` a side."""
-    across, up = axes(sweep, None, None)
-    if up is None or not len(sweep.rows) or not np.isfinite(sweep.rows["target"]).any():
+def table(sweep: Sweep, across: str, up: str | None, value: str = "target", most: int = 40) -> str:
+    """The same as an HTML table with coloured cells; needs no script. Empty when there is nothing to colour, or more
+    than `most` rows or columns."""
+    if not len(sweep.rows) or not np.isfinite(sweep.rows[value]).any():
         return ""
-    found = grid(sweep, across, up, "target")
-    if max(found.shape) > limit:
+    found = grid(sweep, across, up, value)
+    if max(found.shape) > most:
         return ""
     low, high = _ends(found)
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in found.columns)
+    head = "".join(f"<th>{escape(_label(name))}</th>" for name in found.columns)
     body = "".join(
-        f"<tr><th>{escape(str(name))}</th>{''.join(_cell(value, low, high) for value in line)}</tr>"
-        for name, line in zip(found.index[::-1], found.to_numpy()[::-1], strict=True)
+        f"<tr><th>{escape(_label(name))}</th>{''.join(_cell(one, low, high) for one in line)}</tr>"
+        for name, line in zip(found.index[::-1], found.to_numpy(np.float64)[::-1], strict=True)
     )
-    title = f"{escape(sweep.target_name)}: {escape(up)} (down) by {escape(across)} (across)"
-    return f"<table><caption>{title}</caption><tr><th></th>{head}</tr>{body}</table>"
+    title = f"{_name(sweep, value)}: {f'{up} (down) by ' if up else ''}{across} (across){_others(sweep, across, up)}"
+    return f"<table><caption>{escape(title)}</caption><tr><th></th>{head}</tr>{body}</table>"
 
 
 def axes(sweep: Sweep, x: str | None, y: str | None) -> tuple[str, str | None]:
@@ -121,7 +127,7 @@ def _line(sweep: Sweep, across: str, value: str) -> figure:
     from bokeh.models import HoverTool
     from bokeh.plotting import ColumnDataSource, figure
 
-    best = sweep.rows.groupby(across, sort=True)[value].max()
+    best = grid(sweep, across, None, value).iloc[0]
     labels = [_label(one) for one in best.index]
     source = ColumnDataSource({"x": labels, "value": best.to_numpy(np.float64)})
     picture = figure(
@@ -159,7 +165,7 @@ def _name(sweep: Sweep, value: str) -> str:
     return sweep.target_name if value == "target" else value
 
 
-def _others(sweep: Sweep, across: str, up: str) -> str:
+def _others(sweep: Sweep, across: str, up: str | None) -> str:
     left = [name for name in sweep.names if name not in (across, up)]
     return f", best over {', '.join(left)}" if left else ""
 

@@ -245,37 +245,45 @@ def _size(space: Mapping[str, Values]) -> int | None:
 
 
 class Tpe:
-    """optuna's TPE, made repeatable: the set of number n is asked for when exactly the answers before n - AHEAD are
-    told, in order, so that how fast the workers are changes nothing. More than AHEAD workers widen that window."""
+    """optuna's TPE, made repeatable: sets are drawn AHEAD of the answers, one more with each answer told, and answers
+    are told in the order of the sets. However fast the workers are, the same seed gives the same sets (more than AHEAD
+    workers draw further ahead)."""
 
     def __init__(self, space: Mapping[str, Values], trials: int, seed: int, workers: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.total = trials
-        self._ahead = max(AHEAD, workers)
         self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         self._failed = optuna.trial.TrialState.FAIL
         self._space = space
         self._distributions = {name: _distribution(values) for name, values in space.items()}
-        self._asked: list[Any] = []
+        self._drawn: list[Any] = []
+        self._given = 0
         self._heard: dict[int, float] = {}
         self._told = 0
+        for _ in range(max(AHEAD, workers)):
+            self._draw()
 
     def ask(self) -> ParameterSet | None:
-        if len(self._asked) >= min(self.total, self._told + self._ahead):
+        if self._given == len(self._drawn):
             return None
-        trial = self._study.ask(self._distributions)
-        self._asked.append(trial)
+        trial = self._drawn[self._given]
+        self._given += 1
         return {name: self._value(name, chosen) for name, chosen in trial.params.items()}
 
     def tell(self, number: int, value: float) -> None:
         self._heard[number] = value
         while self._told in self._heard:
-            told = self._heard.pop(self._told)
+            told, trial = self._heard.pop(self._told), self._drawn[self._told]
             finite = math.isfinite(told)
-            self._study.tell(self._asked[self._told], told if finite else None, state=None if finite else self._failed)
+            self._study.tell(trial, told if finite else None, state=None if finite else self._failed)
             self._told += 1
+            self._draw()
+
+    def _draw(self) -> None:
+        if len(self._drawn) < self.total:
+            self._drawn.append(self._study.ask(self._distributions))
 
     def _value(self, name: str, chosen: Any) -> Any:
         values = self._space[name]

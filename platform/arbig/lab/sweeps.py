@@ -39,9 +39,8 @@ from arbig.lab.workers import Crew, LocalCrew
 from arbig.runtime.loader import suggest
 
 if TYPE_CHECKING:
-    from panel.viewable import Viewable
-
     from arbig.lab.desk import Day, Desk, Strategy, Symbols
+    from arbig.lab.sheet import Sheet
     from arbig.lab.walkforward import Forward, WalkForward
 
 __all__ = ["Sweep", "SweepError", "sweep"]
@@ -148,7 +147,7 @@ class Sweep:
         columns = [np.pad(row.returns, (0, days - len(row.returns))) for row in self.finished]
         return np.column_stack(columns) if columns else np.empty((0, 0))
 
-    def heatmap(self, x: str | None = None, y: str | None = None, value: str = "target") -> Viewable:
+    def heatmap(self, x: str | None = None, y: str | None = None, value: str = "target") -> Sheet:
         """A picture over two parameters: `value` (the target, or any column of `rows`) as colour, the best over the
         other parameters where there are more. The first two parameters when none are named."""
         from arbig.lab.heatmap import heatmap
@@ -174,7 +173,7 @@ class Sweep:
         return "\n".join(f"{name:<12} {value}" for name, value in self._summary())
 
     def _repr_html_(self) -> str:
-        from arbig.lab.heatmap import table
+        from arbig.lab.heatmap import axes, table
 
         rows = "".join(
             f"<tr><th style='text-align:left;vertical-align:top'>{escape(name)}</th>"
@@ -182,7 +181,7 @@ class Sweep:
             for name, value in self._summary()
         )
         best = self.rows[self._shown()].head(10).to_html(index=False, float_format=_number, na_rep="")
-        picture = table(self) if len(self.names) > 1 else ""
+        picture = table(self, *axes(self, None, None)) if len(self.names) > 1 else ""
         return f"<table>{rows}</table>{best}{picture}"
 
     def _summary(self) -> list[tuple[str, str]]:
