@@ -305,7 +305,9 @@ class _Part:
 
     def _refuse_faults(self, series: BarSeries) -> None:
         for row, column, found, expected in faults(series):
-            raise self.reading.refuse(int(self.rows[row]), column, found, expected, "mend or drop the row")
+            raise self.reading.refuse(
+                int(self.rows[row]), str(self.names[column]), found, expected, "mend or drop the row"
+            )
 
     def _refuse_where(self, wrong: NDArray[np.bool_], name: str, values: Floats, expected: str) -> None:
         if wrong.any():
