@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from itertools import repeat
-from typing import NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
+import msgspec
 import numpy as np
 
 from arbig.backtest.kernels import Kernel, kernel
-from arbig.backtest.series import BarSeries
-from arbig.domain.arrays import Array, Recipe, Stretch, feeds
-from arbig.domain.messages import SHANGHAI, BarData
+from arbig.backtest.series import BarSeries, Times
+from arbig.domain.arrays import CLOSE, HIGH, LOW, OPEN, OPEN_INTEREST, TURNOVER, VOLUME, Array
+from arbig.domain.feeds import Longer, Recipe, Stretch, feeds
+from arbig.domain.messages import SHANGHAI, BarData, Exchange
+from arbig.domain.template import BarGenerator
 
 FIRST_ROWS, MOST_ROWS = 32, 2048
 """How many windows are computed at once: few for who asks once, many for who asks at every bar."""
@@ -44,7 +47,7 @@ class Store:
         self.columns = [_readonly(one) for one in (*columns, series.open_interest)]
         self._kept: OrderedDict[tuple[Recipe, int], Kept] = OrderedDict()
         self._asked: dict[tuple[Recipe, int, bool], tuple[int, int]] = {}
-        self._longer: dict[tuple[object, int], Longer] = {}
+        self._longer: dict[tuple[Hashable, int], LongerBars] = {}
 
     def __len__(self) -> int:
         return len(self.datetime)
@@ -54,29 +57,8 @@ class Store:
         return [bool(np.isfinite(one).all()) for one in self.columns]
 
     def bars(self, start: int, stop: int) -> list[BarData]:
-        """The rows [start, stop) as messages, made all at once."""
-        rows = slice(start, stop)
-        moments = self.datetime[rows]
-        dates = moments.astype("datetime64[D]")
-        seconds = (moments - dates).astype("timedelta64[s]").astype(np.int64)
-        open_, high, low, close, volume, turnover, interest = (one[rows] for one in self.columns)
-        return list(
-            map(
-                BarData,
-                repeat(self.symbol),
-                repeat(self.exchange),
-                map(datetime.combine, dates.tolist(), map(_clock.__getitem__, seconds.tolist())),
-                repeat(self.interval),
-                open_.tolist(),
-                high.tolist(),
-                low.tolist(),
-                close.tolist(),
-                volume.astype(np.int64).tolist(),
-                interest.astype(np.int64).tolist(),
-                turnover.tolist(),
-                self.trading_day[rows].tolist(),
-            )
-        )
+        """The rows [start, stop) as bars."""
+        return Sheet(self, start, stop).bars()
 
     def stretch(self, recipe: Recipe, size: int, row: int, array: bool) -> Stretch | None:
         """The indicator's values from `row` on, for windows of `size` bars; with `array` whole windows. None where
@@ -138,11 +120,12 @@ class Store:
         self._asked[key] = row + count, count
         return count
 
-    def longer(self, rule: Hashable, first: int, make: Callable[[Store, int], Longer]) -> Longer:
-        """The longer bars by a rule, counted from row `first` on."""
-        found = self._longer.get((rule, first))
-        if found is None:
-            found = self._longer[rule, first] = make(self, first)
+    def longer(self, rule: Rule, first: int) -> LongerBars | None:
+        """The longer bars counted from row `first` on. None where a number is none: then each bar is looked at."""
+        name, make = rule
+        found = self._longer.get((name, first))
+        if found is None and all(self.finite):
+            found = self._longer[name, first] = make(self, first)
             while len(self._longer) > KEPT_LONGER:
                 self._longer.pop(next(iter(self._longer)))
         return found
@@ -157,11 +140,17 @@ class Store:
         return sum(one.nbytes for one in kept[2])
 
 
-class Longer(NamedTuple):
-    """Longer bars of a store: the row at whose bar each is whole, then -1."""
+class LongerBars(NamedTuple):
+    """Longer bars of a store, and the rows at whose bars they are whole."""
 
     store: Store
     rows: list[int]
+
+
+Make: TypeAlias = Callable[[Store, int], LongerBars]
+Rule: TypeAlias = tuple[Hashable, Make]
+"""A name that tells one rule from another, and how longer bars are made from a row on."""
+RuleOf: TypeAlias = Callable[[BarGenerator], Rule | None]
 
 
 def _from(kept: Kept) -> Stretch:
@@ -175,15 +164,186 @@ def _readonly(values: Array) -> Array:
     return seen
 
 
-class _Clock(dict[int, time]):
-    """Second of the day -> the time in Shanghai."""
+class Dated(Protocol):
+    """Rows with times: a store, or a series of ticks."""
 
-    def __missing__(self, second: int) -> time:
-        found = self[second] = time(second // 3600, second // 60 % 60, second % 60, tzinfo=SHANGHAI)
+    @property
+    def datetime(self) -> Times: ...
+    @property
+    def trading_day(self) -> Times: ...
+
+
+class Sheet:
+    """Some rows as lists, each made when it is first read."""
+
+    def __init__(self, store: Dated, start: int, stop: int) -> None:
+        self.store = store
+        self.start, self.stop = start, stop
+
+    def __contains__(self, row: int) -> bool:
+        return self.start <= row < self.stop
+
+    def __getattr__(self, name: str) -> list[Any]:
+        if name not in SHEET:
+            raise AttributeError(name)
+        made = self.__dict__[name] = SHEET[name](self.store, slice(self.start, self.stop))
+        return made
+
+    def bars(self) -> list[BarData]:
+        return list(map(LateBar, repeat(self), range(self.stop - self.start)))  # type: ignore[arg-type]
+
+
+def _moments(store: Dated, place: slice) -> list[Any]:
+    """Aware datetimes: midnight of each date, and the time since then."""
+    times = store.datetime[place]
+    dates = times.astype("datetime64[D]")
+    since = (times - dates).astype("timedelta64[ms]").astype(np.int64)
+    found: list[Any] = []
+    for begin, end in _runs(dates):
+        midnight = datetime.combine(dates[begin].astype(date), time(), SHANGHAI)
+        found += map(midnight.__add__, map(_since.__getitem__, since[begin:end].tolist()))
+    return found
+
+
+def _trading_days(store: Dated, place: slice) -> list[Any]:
+    days = store.trading_day[place]
+    found: list[Any] = []
+    for begin, end in _runs(days):
+        found += [days[begin].astype(date)] * (end - begin)
+    return found
+
+
+def _runs(values: Times) -> Iterator[tuple[int, int]]:
+    """Where the same value stands, from and to."""
+    ends = [*(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+    return zip([0, *ends], ends, strict=False)
+
+
+def _price(column: int) -> Callable[[Store, slice], list[Any]]:
+    return lambda store, place: store.columns[column][place].tolist()
+
+
+def _count(column: int) -> Callable[[Store, slice], list[Any]]:
+    return lambda store, place: store.columns[column][place].astype(np.int64).tolist()
+
+
+SHEET: dict[str, Callable[[Any, slice], list[Any]]] = {
+    "datetime": _moments,
+    "open_price": _price(OPEN),
+    "high_price": _price(HIGH),
+    "low_price": _price(LOW),
+    "close_price": _price(CLOSE),
+    "volume": _count(VOLUME),
+    "open_interest": _count(OPEN_INTEREST),
+    "turnover": _price(TURNOVER),
+    "trading_day": _trading_days,
+}
+
+
+class _Since(dict[int, timedelta]):
+    """Milliseconds since midnight -> how long that is, for the minutes of a day."""
+
+    def __missing__(self, milliseconds: int) -> timedelta:
+        found = timedelta(milliseconds=milliseconds)
+        if not milliseconds % 60_000:
+            self[milliseconds] = found
         return found
 
 
-_clock = _Clock()
+_since = _Since()
+
+
+class LateBar(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A bar that looks its values up: `isinstance` takes it for `arbig.BarData`, and so does whoever reads it."""
+
+    sheet: Sheet
+    at: int
+
+    v: ClassVar[None] = None
+    account_id: ClassVar[None] = None
+    seq: ClassVar[None] = None
+    partial: ClassVar[None] = None
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[BarData]:  # type: ignore[override]
+        return BarData
+
+    @property
+    def symbol(self) -> str:
+        return self.sheet.store.symbol  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def exchange(self) -> Exchange:
+        return self.sheet.store.exchange  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def interval(self) -> str:
+        return self.sheet.store.interval  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def vt_symbol(self) -> str:
+        return f"{self.symbol}.{self.exchange}"
+
+    @property
+    def datetime(self) -> Any:
+        return self.sheet.datetime[self.at]
+
+    @property
+    def open_price(self) -> Any:
+        return self.sheet.open_price[self.at]
+
+    @property
+    def high_price(self) -> Any:
+        return self.sheet.high_price[self.at]
+
+    @property
+    def low_price(self) -> Any:
+        return self.sheet.low_price[self.at]
+
+    @property
+    def close_price(self) -> Any:
+        return self.sheet.close_price[self.at]
+
+    @property
+    def volume(self) -> Any:
+        return self.sheet.volume[self.at]
+
+    @property
+    def open_interest(self) -> Any:
+        return self.sheet.open_interest[self.at]
+
+    @property
+    def turnover(self) -> Any:
+        return self.sheet.turnover[self.at]
+
+    @property
+    def trading_day(self) -> Any:
+        return self.sheet.trading_day[self.at]
+
+    def whole(self) -> BarData:
+        """The message itself."""
+        names = ("symbol", "exchange", "interval", *SHEET)
+        return BarData(**{name: getattr(self, name) for name in names})
+
+    def __eq__(self, other: object) -> bool:
+        return self.whole() == (other.whole() if type(other) is LateBar else other)
+
+    def __hash__(self) -> int:
+        return hash(self.whole())
+
+    def __repr__(self) -> str:
+        return repr(self.whole())
+
+    def __copy__(self) -> BarData:
+        return self.whole()
+
+    def __deepcopy__(self, memo: object) -> BarData:
+        return self.whole()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.whole().__reduce__()  # type: ignore[return-value]
+
+
 _stores: WeakKeyDictionary[BarSeries, Store] = WeakKeyDictionary()
 
 
@@ -196,14 +356,16 @@ def store_of(series: BarSeries) -> Store:
 
 
 class Feed:
-    """A place in a series: the bar handed out last, and its row."""
+    """A place in a series: the bar handed out last, and its row. `rule_of` says how longer bars are made."""
 
-    __slots__ = ("bar", "row", "store")
+    __slots__ = ("bar", "bars", "columns", "row", "rule_of", "store", "stretch")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rule_of: RuleOf) -> None:
         self.store = store
+        self.rule_of = rule_of
         self.bar: BarData | None = None
         self.row = -1
+        self.columns, self.stretch, self.bars = store.columns, store.stretch, store.bars
 
     def play(self, start: int, stop: int) -> Iterator[BarData]:
         """Hand out the rows [start, stop), one after the other."""
@@ -212,13 +374,14 @@ class Feed:
                 self.bar, self.row = bar, row
                 yield bar
 
-
-def feed_of(bar: BarData) -> Feed | None:
-    """The feed that has just handed out this bar."""
-    for feed in feeds.get(()):
-        if feed.bar is bar and isinstance(feed, Feed):
-            return feed
-    return None
+    def longer(self, generator: BarGenerator) -> Longer | None:
+        rule = self.rule_of(generator)
+        found = self.store.longer(rule, self.row) if rule is not None else None
+        if found is None:
+            return None
+        place = Feed(found.store, self.rule_of)
+        feeds.get().append(place)
+        return Longer(iter(found.rows), place.play(0, len(found.store)))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import talib
 
-from arbig.domain.arrays import Array, Call
+from arbig.domain.arrays import Array
+from arbig.domain.feeds import Call
 
 REALS = {"STDDEV": (1,), "SAR": (0, 1)}
 """Which options are C doubles; all others are C ints."""

@@ -12,24 +12,24 @@ import dis
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date, timedelta
 from datetime import datetime as Time
-from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from math import inf, isfinite
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from arbig.backtest.collector import patient
-from arbig.backtest.feeds import Feed, playing, store_of
+from arbig.backtest.feeds import Feed, Sheet, playing, store_of
 from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
 from arbig.backtest.result import Day, Failure, Log, Records, Result
 from arbig.backtest.series import BarSeries, Series, TickSeries
-from arbig.backtest.windows import VnpyRules
+from arbig.backtest.windows import VnpyRules, vnpy_rule
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import (
-    SHANGHAI,
     BarData,
     Direction,
     Interval,
@@ -43,6 +43,7 @@ from arbig.domain.messages import (
 )
 from arbig.domain.sessions import CalendarError, Sessions
 from arbig.domain.template import (
+    LONG,
     STOP_PREFIX,
     BaseTemplate,
     CtaTemplate,
@@ -99,19 +100,25 @@ def _only(plan: Plan) -> tuple[StrategyPlan, BarSeries | TickSeries]:
 
 
 class Order(msgspec.Struct, gc=False):
-    """A limit order or a stop order, while it lives and after. `row` is the one it was born at."""
+    """A limit order, while it lives and after. `row` is the one it was born at."""
 
-    number: int
     name: str
     direction: Direction
     offset: Offset
     price: float
     volume: Any
     row: int
-    status: Any
+    status: Status
     traded: Any = 0
 
+    @property
+    def number(self) -> str:
+        return self.name.rpartition(".")[2]
 
+
+Stop = tuple[str, Direction, Offset, float, Any, int]
+"""Name, direction, offset, price, volume, row of birth. What became of it: it waits in `stops`, or it was triggered, or
+it was cancelled. A strategy that sends some at every bar makes a million of them."""
 Fill = tuple[Order, float, int]
 """An order, the price of its fill, and the row."""
 
@@ -144,20 +151,22 @@ class VnpyEngine:
         self.tick = self.instrument.price_tick
         self.first = series.first_of(plan.start)
         self.stop = self.first + len(series.days(plan.start, plan.end))
-        self.feed = Feed(store_of(series)) if isinstance(series, BarSeries) else None
+        self.feed = Feed(store_of(series), vnpy_rule) if isinstance(series, BarSeries) else None
         self.now = self.feed or Place()
         self.now.row = self.first - 1
         self.limits: dict[str, Order] = {}
-        self.stops: dict[str, Order] = {}
+        self.stops: dict[str, Stop] = {}
+        self.lowest_buy, self.highest_sell = inf, -inf  # no stop is nearer
         self.orders: list[Order] = []
-        self.stop_orders: list[Order] = []
+        self.stop_orders: list[Stop] = []
         self.triggered: dict[str, str] = {}
         self.fills: list[Fill] = []
         self.logs: list[tuple[int, str]] = []
         self.warnings: list[str] = []
         self.failures: list[Failure] = []
+        self._whole_sheet = self._sheet = Sheet(series, 0, len(series))
         self._unit = Decimal(str(self.tick))
-        self._prices: dict[int, float] = {}
+        self._prices: dict[float, float] = {}
         self._hears_orders = self._hears_stops = self._hears_trades = True
         self.strategy: CtaTemplate
 
@@ -215,13 +224,16 @@ class VnpyEngine:
             self._play_bars(self.feed, start, stop)
 
     def _play_bars(self, feed: Feed, start: int, stop: int) -> None:
-        on_bar, limits, stops, is_touched = self.strategy.on_bar, self.limits, self.stops, self._is_touched
-        for row, bar in enumerate(feed.store.bars(start, stop), start):
+        on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
+        sheet = self._sheet = Sheet(feed.store, start, stop)
+        for row, bar in enumerate(sheet.bars(), start):
             feed.bar, feed.row = bar, row
             if limits:
                 self._cross_limits(bar.low_price, bar.high_price, bar.open_price, bar.open_price)
-            if stops and is_touched(bar.high_price, bar.low_price):
-                self._cross_stops(bar.high_price, bar.low_price, bar.open_price)
+            if stops:
+                high, low = sheet.high_price[row - start], sheet.low_price[row - start]
+                if high >= self.lowest_buy or low <= self.highest_sell:
+                    self._cross_stops(high, low, bar.open_price)
             on_bar(bar)
 
     def _play_ticks(self, series: TickSeries, start: int, stop: int) -> None:
@@ -241,7 +253,7 @@ class VnpyEngine:
         for order in list(self.limits.values()):
             if order.status is Status.SUBMITTING:
                 self._say(order, Status.NOTTRADED)
-            if order.direction is Direction.LONG:
+            if order.direction is LONG:
                 if not order.price >= buys_down_to > 0:
                     continue
                 price, change = min(order.price, best_buy), order.volume
@@ -254,37 +266,37 @@ class VnpyEngine:
             self.limits.pop(order.name, None)
             self._fill(order, price, change)
 
-    def _is_touched(self, high: float, low: float) -> bool:
-        for stop in self.stops.values():
-            if stop.price <= high if stop.direction is Direction.LONG else stop.price >= low:
-                return True
-        return False
-
     def _cross_stops(self, buys_up_to: float, sells_down_to: float, best: float) -> None:
         for stop in list(self.stops.values()):
-            if stop.direction is Direction.LONG:
-                if not stop.price <= buys_up_to:
+            name, direction, offset, wanted, volume, _ = stop
+            if direction is LONG:
+                if not wanted <= buys_up_to:
                     continue
-                price, change = max(stop.price, best), stop.volume
+                price, change = max(wanted, best), volume
             else:
-                if not stop.price >= sells_down_to:
+                if not wanted >= sells_down_to:
                     continue
-                price, change = min(stop.price, best), -stop.volume
-            order = self._new_order(stop.direction, stop.offset, stop.price, stop.volume)
-            order.traded = order.volume
-            self.triggered[stop.name] = order.name
-            self.stops.pop(stop.name, None)
-            self._say_stop(stop, StopOrderStatus.TRIGGERED)
+                price, change = min(wanted, best), -volume
+            order = self._new_order(direction, offset, wanted, volume)
+            order.traded = volume
+            self.triggered[name] = order.name
+            self.stops.pop(name, None)
+            self._say_stop(stop)
             self._say(order, Status.ALLTRADED)
             self._fill(order, price, change)
+        self._bound()
+
+    def _bound(self) -> None:
+        """The nearest stops anew: a stop that went on its own leaves them too near, which costs a look and no more."""
+        self.lowest_buy = min((stop[3] for stop in self.stops.values() if stop[1] is LONG), default=inf)
+        self.highest_sell = max((stop[3] for stop in self.stops.values() if stop[1] is not LONG), default=-inf)
 
     def _say(self, order: Order, status: Status) -> None:
         order.status = status
         if self._hears_orders:
             self.strategy.on_order(self._order_data(order))
 
-    def _say_stop(self, stop: Order, status: StopOrderStatus) -> None:
-        stop.status = status
+    def _say_stop(self, stop: Stop) -> None:
         if self._hears_stops:
             self.strategy.on_stop_order(self._stop_data(stop))
 
@@ -309,44 +321,46 @@ class VnpyEngine:
         lock: bool,
         net: bool,
     ) -> list[str]:
-        rounded = self._rounded(price)
+        steps = float(price) / self.tick
+        nearest = (steps + 0.5) // 1.0
+        rounded = self._prices.get(nearest) if -EDGE < steps - nearest < EDGE else None
+        if rounded is None:
+            rounded = self._rounded(price, steps)
         if not stop:
             order = self._new_order(direction, offset, rounded, volume)
             self.limits[order.name] = order
             return [order.name]
-        number = len(self.stop_orders) + 1
-        name = f"{STOP_PREFIX}{number}"
-        order = Order(number, name, direction, offset, rounded, volume, self.now.row, StopOrderStatus.WAITING)
-        self.stops[name] = order
-        self.stop_orders.append(order)
+        stops = self.stop_orders
+        name = f"{STOP_PREFIX}{len(stops) + 1}"
+        self.stops[name] = made = (name, direction, offset, rounded, volume, self.now.row)
+        stops.append(made)
+        if direction is LONG:
+            if rounded < self.lowest_buy:
+                self.lowest_buy = rounded
+        elif rounded > self.highest_sell:
+            self.highest_sell = rounded
         return [name]
 
     def _new_order(self, direction: Direction, offset: Offset, price: float, volume: Any) -> Order:
-        number = len(self.orders) + 1
-        name = f"BACKTESTING.{number}"
-        order = Order(number, name, direction, offset, price, volume, self.now.row, Status.SUBMITTING)
+        name = f"BACKTESTING.{len(self.orders) + 1}"
+        order = Order(name, direction, offset, price, volume, self.now.row, Status.SUBMITTING)
         self.orders.append(order)
         return order
 
-    def _rounded(self, price: float) -> float:
-        """To the price tick as vnpy does: half to even, in decimal. Binary decides only where it cannot be wrong."""
-        try:
-            steps = float(price) / self.tick
-            nearest = int(steps + 0.5)
-        except (ValueError, OverflowError):
-            raise ValueError(
-                f"order price: found {price}, expected a number; has the indicator behind it a value yet?"
-            ) from None
-        if not (-EDGE < steps - nearest < EDGE and steps < EXACT_STEPS):
-            nearest = round(Decimal(str(price)) / self._unit)
-        rounded = self._prices.get(nearest)
-        if rounded is None:
-            rounded = self._prices[nearest] = float(nearest * self._unit)
+    def _rounded(self, price: float, steps: float) -> float:
+        """To the price tick as vnpy does: half to even, in decimal. Binary then knows it again, where it cannot be
+        wrong."""
+        if not isfinite(steps):
+            raise ValueError(f"order price: found {price}, expected a number; has the indicator behind it a value yet?")
+        nearest = round(Decimal(str(price)) / self._unit)
+        rounded = float(nearest * self._unit)
+        if abs(steps) < EXACT_STEPS:
+            self._prices[nearest] = rounded
         return rounded
 
     def cancel_order(self, strategy: BaseTemplate, vt_orderid: str) -> None:
         if (stop := self.stops.pop(vt_orderid, None)) is not None:
-            self._say_stop(stop, StopOrderStatus.CANCELLED)
+            self._say_stop(stop)
         elif (order := self.limits.pop(vt_orderid, None)) is not None:
             self._say(order, Status.CANCELLED)
 
@@ -359,9 +373,9 @@ class VnpyEngine:
                 for name in list(self.stops):
                     self.cancel_order(strategy, name)
             else:
-                for stop in self.stops.values():
-                    stop.status = StopOrderStatus.CANCELLED
                 self.stops.clear()
+            if not self.stops:
+                self.lowest_buy, self.highest_sell = inf, -inf
 
     def write_log(self, msg: str, strategy: BaseTemplate) -> None:
         self.logs.append((self.now.row, msg))
@@ -433,14 +447,18 @@ class VnpyEngine:
     # ---- messages, made when somebody reads them
 
     def _moment(self, row: int) -> Time:
-        if self.feed is not None and row == self.feed.row and self.feed.bar is not None:
-            return self.feed.bar.datetime
-        moment: Time = self.series.datetime[max(row, 0)].astype("datetime64[us]").astype(Time)
-        return moment.replace(tzinfo=SHANGHAI)
+        sheet = self._sheet if row in self._sheet else self._whole_sheet
+        moment: Time = sheet.datetime[row - sheet.start]
+        return moment
+
+    def _trading_day(self, row: int) -> date:
+        sheet = self._sheet if row in self._sheet else self._whole_sheet
+        day: date = sheet.trading_day[row - sheet.start]
+        return day
 
     def _order_data(self, order: Order) -> OrderData:
         return OrderData(
-            order_id=str(order.number),
+            order_id=order.number,
             symbol=self.series.symbol,
             exchange=self.series.exchange,
             direction=order.direction,
@@ -456,26 +474,28 @@ class VnpyEngine:
             trading_day=self._trading_day(order.row),
         )
 
-    def _stop_data(self, stop: Order) -> StopOrder:
-        order = self.triggered.get(stop.name)
+    def _stop_data(self, stop: Stop) -> StopOrder:
+        name, direction, offset, price, volume, row = stop
+        order = self.triggered.get(name)
+        waits = StopOrderStatus.WAITING if name in self.stops else StopOrderStatus.CANCELLED
         return StopOrder(
             vt_symbol=self.vt_symbol,
-            direction=stop.direction,
-            offset=stop.offset,
-            price=stop.price,
-            volume=stop.volume,
-            stop_orderid=stop.name,
+            direction=direction,
+            offset=offset,
+            price=price,
+            volume=volume,
+            stop_orderid=name,
             strategy_name=self.strategy_plan.name,
-            datetime=self._moment(stop.row),
+            datetime=self._moment(row),
             vt_orderids=(order,) if order else (),
-            status=stop.status,
+            status=StopOrderStatus.TRIGGERED if order else waits,
         )
 
     def _trade_data(self, number: int, fill: Fill) -> TradeData:
         order, price, row = fill
         return TradeData(
             trade_id=str(number),
-            order_id=str(order.number),
+            order_id=order.number,
             symbol=self.series.symbol,
             exchange=self.series.exchange,
             direction=order.direction,
@@ -487,9 +507,6 @@ class VnpyEngine:
             request_id=order.name,
             trading_day=self._trading_day(row),
         )
-
-    def _trading_day(self, row: int) -> Any:
-        return self.series.trading_day[max(row, 0)].astype(object)
 
     # ---- the result
 
@@ -529,7 +546,7 @@ class VnpyEngine:
             count = 0
             while fill is not None and fill[2] <= end:
                 order, price, _ = fill
-                change = order.volume if order.direction is Direction.LONG else -order.volume
+                change = order.volume if order.direction is LONG else -order.volume
                 position += change
                 count += 1
                 trading += change * (close - price) * size
@@ -563,7 +580,7 @@ class VnpyEngine:
         since_day: Any = 0
         last = max(self.now.row, self.first)
         for order, price, row in self.fills:
-            change = order.volume if order.direction is Direction.LONG else -order.volume
+            change = order.volume if order.direction is LONG else -order.volume
             if position * change >= 0:
                 average = (average * position + price * change) / (position + change) if position + change else 0.0
             elif abs(change) > abs(position):

@@ -7,7 +7,7 @@ another hour; a day ends with the bar stamped `daily_end`, and needs one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime as Time
 from datetime import time
 from functools import partial
@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from arbig.backtest.feeds import Feed, Longer, Store, feed_of
+from arbig.backtest.feeds import LongerBars, Rule, Store
 from arbig.backtest.series import BarSeries
-from arbig.domain.arrays import Array, feeds
+from arbig.domain.arrays import Array
 from arbig.domain.messages import SHANGHAI, BarData, Interval, TickData
 from arbig.domain.template import BarGenerator, Window
 from arbig.domain.windows import interval_of
@@ -77,7 +77,14 @@ class MinuteWindow:
         return (whole,)
 
 
-def minutes_of(minutes: int, store: Store, first: int) -> Longer:
+def vnpy_rule(generator: BarGenerator) -> Rule | None:
+    """How the longer bars of a whole history are made at once."""
+    if generator.interval is Interval.MINUTE and generator.window > 0:
+        return ("vnpy", generator.window), partial(minutes_of, generator.window)
+    return None
+
+
+def minutes_of(minutes: int, store: Store, first: int) -> LongerBars:
     """What MinuteWindow makes of the rows from `first` on, in columns."""
     moments = store.datetime[first:]
     minute = moments.astype("datetime64[m]").astype(np.int64) % 60
@@ -99,7 +106,7 @@ def minutes_of(minutes: int, store: Store, first: int) -> Longer:
         turnover=_added(turnover, starts, stops),
         open_interest=interest[stops - 1],
     )
-    return Longer(Store(longer), [*(stops - 1 + first).tolist(), -1])
+    return LongerBars(Store(longer), (stops - 1 + first).tolist())
 
 
 def _added(values: Array, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Array:
@@ -110,52 +117,6 @@ def _added(values: Array, starts: NDArray[np.int64], stops: NDArray[np.int64]) -
         longer = lengths > step
         sums[longer] += values[starts[longer] + step]
     return sums
-
-
-class FedWindow:
-    """MinuteWindow where the bars are a feed's own, one after the other: the longer bars are there already. Given
-    anything else it counts bar by bar, from what it was given so far."""
-
-    def __init__(self, minutes: int) -> None:
-        self.minutes = minutes
-        self._feed: Feed | None = None
-        self._own: MinuteWindow | None = None
-        self._first = self._next = self._due = -1
-        self._longer: Longer
-        self._place: Feed
-        self._bars: Iterator[BarData]
-
-    def on_bar(self, bar: BarData) -> Sequence[BarData]:
-        feed = self._feed
-        if feed is None or feed.bar is not bar or feed.row != self._next:
-            return self._begun(bar)
-        self._next += 1
-        if feed.row != self._due:
-            return ()
-        whole = next(self._bars)
-        self._due = self._longer.rows[self._place.row + 1]
-        return (whole,)
-
-    def _begun(self, bar: BarData) -> Sequence[BarData]:
-        if self._own is None:
-            feed = feed_of(bar) if self._feed is None else None
-            if feed is not None and all(feed.store.finite) and self.minutes > 0:
-                self._join(feed)
-                return self.on_bar(bar)
-            self._own = MinuteWindow(self.minutes)
-            if self._feed is not None:
-                for seen in self._feed.store.bars(self._first, self._next):
-                    self._own.on_bar(seen)
-                self._feed = None
-        return self._own.on_bar(bar)
-
-    def _join(self, feed: Feed) -> None:
-        self._feed, self._first, self._next = feed, feed.row, feed.row
-        self._longer = feed.store.longer(("vnpy", self.minutes), feed.row, partial(minutes_of, self.minutes))
-        self._due = self._longer.rows[0]
-        self._place = Feed(self._longer.store)
-        self._bars = self._place.play(0, len(self._longer.store))
-        feeds.get().append(self._place)
 
 
 class HourWindow:
@@ -229,7 +190,7 @@ class VnpyRules:
     def window(self, symbol: str) -> Window:
         generator = self.generator
         if generator.interval is Interval.MINUTE:
-            return FedWindow(generator.window)
+            return MinuteWindow(generator.window)
         if generator.interval is Interval.HOUR:
             return HourWindow(generator.window)
         assert generator.daily_end is not None  # BarGenerator refuses a day without one

@@ -13,26 +13,17 @@ many windows at once. Anything else (a bar left out, changed, or made by the str
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import talib
 from numpy.typing import NDArray
 
+from arbig.domain.feeds import Feed, Recipe, Stretch, feed_of
 from arbig.domain.messages import BarData
 
 Array: TypeAlias = NDArray[np.float64]
-Call: TypeAlias = tuple[str, tuple[int, ...], tuple[float, ...]]
-"""A TA-Lib function, the columns it reads, its options."""
-Stretch: TypeAlias = tuple[int, int, tuple[Array, ...]]
-"""From row, to row, and one array for each line of an indicator: its value, or its window, row by row."""
-
 OPEN, HIGH, LOW, CLOSE, VOLUME, TURNOVER, OPEN_INTEREST = range(7)
-
-
-def _as_they_are(*lines: Array) -> tuple[Array, ...]:
-    return lines
 
 
 def _crosswise(down: Array, up: Array) -> tuple[Array, ...]:
@@ -43,46 +34,13 @@ def _channel(middle: Array, width: Array, dev: float) -> tuple[Array, ...]:
     return middle + width * dev, middle - width * dev
 
 
-class Recipe(NamedTuple):
-    """How an indicator is made: TA-Lib functions, and what becomes of their lines, value by value."""
-
-    calls: tuple[Call, ...]
-    shape: Callable[..., tuple[Array, ...]] = _as_they_are
-    extra: tuple[float, ...] = ()
-
-    def combine(self, *lines: Array) -> tuple[Array, ...]:
-        return self.shape(*lines, *self.extra)
-
-    def of(self, window: Sequence[Array]) -> tuple[Array, ...]:
-        """The lines of one window, as TA-Lib computes them. Raises what TA-Lib raises."""
-        lines: list[Array] = []
-        for name, columns, options in self.calls:
-            made = getattr(talib, name)(*(window[one] for one in columns), *options)
-            lines += made if isinstance(made, tuple) else (made,)
-        return self.combine(*lines)
-
-
-class Store(Protocol):
-    """A whole history in columns."""
-
-    columns: list[Array]
-
-    def stretch(self, recipe: Recipe, size: int, row: int, array: bool) -> Stretch | None:
-        """Values of the windows of `size` bars that end with `row` and the rows after it; None: compute it yourself."""
-
-
-class Feed(Protocol):
-    """A place in a history: the bar handed out last, and its row."""
-
-    bar: BarData | None
-    row: int
-
-    @property
-    def store(self) -> Store: ...
-
-
-feeds: ContextVar[list[Feed]] = ContextVar("feeds")
-"""The feeds of a running backtest."""
+def _computed(recipe: Recipe, window: Sequence[Array]) -> tuple[Array, ...]:
+    """The lines of one window, as TA-Lib computes them. Raises what TA-Lib raises."""
+    lines: list[Array] = []
+    for name, columns, options in recipe.calls:
+        made = getattr(talib, name)(*(window[one] for one in columns), *options)
+        lines += made if isinstance(made, tuple) else (made,)
+    return recipe.combine(*lines)
 
 
 def _one(name: str, *columns: int) -> Callable[..., Any]:
@@ -154,10 +112,10 @@ class ArrayManager:
             self._feed = None
             self._known.clear()
         elif self.count == 0:
-            for feed in feeds.get(()):
-                if feed.bar is bar:
-                    self._feed, self._row = feed, feed.row
-                    return True
+            self._feed = feed = feed_of(bar)
+            if feed is not None:
+                self._row = feed.row
+                return True
         return False
 
     def _append(self, bar: BarData) -> None:
@@ -185,15 +143,25 @@ class ArrayManager:
             return column
         end = self._row + 1
         if self.inited:
-            return self._feed.store.columns[name][end - self.size : end]
+            return self._feed.columns[name][end - self.size : end]
         padded = np.zeros(self.size)
         if self.count:
-            padded[-self.count :] = self._feed.store.columns[name][end - self.count : end]
+            padded[-self.count :] = self._feed.columns[name][end - self.count : end]
         padded.flags.writeable = False
         return padded
 
     def _window(self) -> list[Array]:
         return [self._column(name) for name in range(7)]
+
+    def _pair(self, key: tuple[Any, ...]) -> tuple[Any, Any] | None:
+        """An indicator of two lines, where it is known already."""
+        known = self._known.get(key)
+        if known is not None:
+            start, stop, (one, other) = known
+            if start <= self._row < stop:
+                at = self._row - start
+                return one[at], other[at]
+        return None
 
     def _read(self, key: tuple[Any, ...], recipe: Recipe) -> tuple[Any, ...]:
         """The lines of an indicator. The key ends with `array`."""
@@ -202,12 +170,12 @@ class ArrayManager:
         if self._feed is not None and self.inited:
             known = self._known.get(key)
             if known is None or not known[0] <= row < known[1]:
-                known = self._feed.store.stretch(recipe, self.size, row, array)
+                known = self._feed.stretch(recipe, self.size, row, array)
             if known is not None:
                 self._known[key] = known
                 at = row - known[0]
                 return tuple([line[at] for line in known[2]])
-        lines = recipe.of(self._window())
+        lines = _computed(recipe, self._window())
         return lines if array else tuple([line[-1] for line in lines])
 
     @property
@@ -291,17 +259,20 @@ class ArrayManager:
 
     def boll(self, n: int, dev: float, array: bool = False) -> Any:
         """Bollinger channel: upper and lower line, `dev` standard deviations from the average."""
-        calls = (("SMA", (CLOSE,), (n,)), ("STDDEV", (CLOSE,), (n, 1)))
-        return self._read(("boll", n, dev, array), Recipe(calls, _channel, (dev,)))
+        key = ("boll", n, dev, array)
+        calls = ("SMA", (CLOSE,), (n,)), ("STDDEV", (CLOSE,), (n, 1))
+        return self._pair(key) or self._read(key, Recipe(calls, _channel, (dev,)))
 
     def keltner(self, n: int, dev: float, array: bool = False) -> Any:
         """Keltner channel: upper and lower line, `dev` average true ranges from the average."""
-        calls = (("SMA", (CLOSE,), (n,)), ("ATR", (HIGH, LOW, CLOSE), (n,)))
-        return self._read(("keltner", n, dev, array), Recipe(calls, _channel, (dev,)))
+        key = ("keltner", n, dev, array)
+        calls = ("SMA", (CLOSE,), (n,)), ("ATR", (HIGH, LOW, CLOSE), (n,))
+        return self._pair(key) or self._read(key, Recipe(calls, _channel, (dev,)))
 
     def donchian(self, n: int, array: bool = False) -> Any:
         """Donchian channel: highest high and lowest low."""
-        return self._read(("donchian", n, array), Recipe((("MAX", (HIGH,), (n,)), ("MIN", (LOW,), (n,)))))
+        key = ("donchian", n, array)
+        return self._pair(key) or self._read(key, Recipe((("MAX", (HIGH,), (n,)), ("MIN", (LOW,), (n,)))))
 
     def aroon(self, n: int, array: bool = False) -> Any:
         """Aroon up and down."""

@@ -159,7 +159,7 @@ class TickData(Message, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.symbol}.{self.exchange}"
 
 
-class BarData(Message, frozen=True, omit_defaults=True):
+class BarData(Message, frozen=True, omit_defaults=True, gc=False):
     """A bar, stamped with its first minute (specification 4.3). `volume` in lots, `turnover` in yuan, both of this
     bar alone. `partial` when ticks of it were missed; `seq` counts the bars of a symbol's trading day from 1.
     A backtest makes a hundred thousand of them, by position."""

@@ -24,6 +24,8 @@ from arbig.domain.feeds import Feed, Longer, feed_of
 from arbig.domain.messages import BarData, Direction, Interval, Offset, OrderData, TickData, TradeData
 
 STOP_PREFIX = "STOP."
+# looked up at every order of a backtest
+LONG, SHORT, OPEN, CLOSE = Direction.LONG, Direction.SHORT, Offset.OPEN, Offset.CLOSE
 
 
 class EngineType(StrEnum):
@@ -202,23 +204,23 @@ class CtaTemplate(BaseTemplate):
 
     def buy(self, price: float, volume: float, stop: bool = False, lock: bool = False, net: bool = False) -> list[str]:
         """Open long."""
-        return self.send_order(Direction.LONG, Offset.OPEN, price, volume, stop, lock, net)
+        return self.send_order(LONG, OPEN, price, volume, stop, lock, net)
 
     def sell(self, price: float, volume: float, stop: bool = False, lock: bool = False, net: bool = False) -> list[str]:
         """Close long."""
-        return self.send_order(Direction.SHORT, Offset.CLOSE, price, volume, stop, lock, net)
+        return self.send_order(SHORT, CLOSE, price, volume, stop, lock, net)
 
     def short(
         self, price: float, volume: float, stop: bool = False, lock: bool = False, net: bool = False
     ) -> list[str]:
         """Open short."""
-        return self.send_order(Direction.SHORT, Offset.OPEN, price, volume, stop, lock, net)
+        return self.send_order(SHORT, OPEN, price, volume, stop, lock, net)
 
     def cover(
         self, price: float, volume: float, stop: bool = False, lock: bool = False, net: bool = False
     ) -> list[str]:
         """Close short."""
-        return self.send_order(Direction.LONG, Offset.CLOSE, price, volume, stop, lock, net)
+        return self.send_order(LONG, CLOSE, price, volume, stop, lock, net)
 
     def send_order(
         self,
@@ -406,19 +408,19 @@ class StrategyTemplate(BaseTemplate):
 
     def buy(self, vt_symbol: str, price: float, volume: float, lock: bool = False, net: bool = False) -> list[str]:
         """Open long."""
-        return self.send_order(vt_symbol, Direction.LONG, Offset.OPEN, price, volume, lock, net)
+        return self.send_order(vt_symbol, LONG, OPEN, price, volume, lock, net)
 
     def sell(self, vt_symbol: str, price: float, volume: float, lock: bool = False, net: bool = False) -> list[str]:
         """Close long."""
-        return self.send_order(vt_symbol, Direction.SHORT, Offset.CLOSE, price, volume, lock, net)
+        return self.send_order(vt_symbol, SHORT, CLOSE, price, volume, lock, net)
 
     def short(self, vt_symbol: str, price: float, volume: float, lock: bool = False, net: bool = False) -> list[str]:
         """Open short."""
-        return self.send_order(vt_symbol, Direction.SHORT, Offset.OPEN, price, volume, lock, net)
+        return self.send_order(vt_symbol, SHORT, OPEN, price, volume, lock, net)
 
     def cover(self, vt_symbol: str, price: float, volume: float, lock: bool = False, net: bool = False) -> list[str]:
         """Close short."""
-        return self.send_order(vt_symbol, Direction.LONG, Offset.CLOSE, price, volume, lock, net)
+        return self.send_order(vt_symbol, LONG, CLOSE, price, volume, lock, net)
 
     def send_order(
         self,
