@@ -22,16 +22,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from datetime import datetime as Time
 
 from arbig.backtest.contracts import EPSILON, TradingDay, close_of
+from arbig.backtest.feeds import store_of
 from arbig.backtest.markets import Market
 from arbig.backtest.orders import Order, Stop
 from arbig.backtest.plan import Plan
 from arbig.backtest.seat import Seat
 from arbig.backtest.series import BarSeries
+from arbig.backtest.session_windows import SessionFeed
 from arbig.domain.messages import SHANGHAI, BarData
 from arbig.domain.sessions import Phase, TradingCalendar
 from arbig.domain.template import CtaTemplate, StopOrderStatus, StrategyTemplate
@@ -46,6 +48,7 @@ class BarMarket(Market):
 
     def __init__(self, plan: Plan, calendar: TradingCalendar, vt_symbol: str, strategy_name: str) -> None:
         super().__init__(plan, calendar, vt_symbol, strategy_name)
+        self.feed = SessionFeed(store_of(self.series), self.sessions)
         self.first = 0
         self.open: Sequence[float] = ()
         self.high: Sequence[float] = ()
@@ -67,6 +70,9 @@ class BarMarket(Market):
         self.low, self.close = series.low[rows].tolist(), series.close[rows].tolist()
         self.volume, self.times = series.volume[rows].tolist(), series.datetime[rows].tolist()
         self.slip = self.plan.costs.slippage_ticks * self.instrument.price_tick
+
+    def play(self, start: int, stop: int) -> Iterator[BarData]:
+        return self.feed.play(start, stop)
 
     def is_over(self, day: TradingDay) -> bool:
         """Whether the trading day ends with the last row there is of it: the last day's data may stop in its middle."""
@@ -100,6 +106,9 @@ class BarSeat(Seat):
         for market in self.markets.values():
             if not market.has_volume:
                 self.warn(f"{market.vt_symbol}: its bars have no volume, so fills are not limited by it")
+
+    def feeds(self) -> tuple[SessionFeed, ...]:
+        return tuple(market.feed for market in self.markets.values())
 
     # ---- time and place
 
@@ -218,12 +227,13 @@ class BarSeat(Seat):
         self.tell()
 
     def _play_one(self, market: BarMarket, day: TradingDay) -> None:
-        strategy, series, money = self.strategy, market.series, self.money
+        strategy, money = self.strategy, self.money
         assert isinstance(strategy, CtaTemplate)
         on_bar, orders, stops, news = strategy.on_bar, market.orders, market.stops, self.news
         symbol, first = market.symbol, day.start
         last = day.stop - 1 if market.is_over(day) else -1
-        for row in range(first, day.stop):
+        feed = market.feed
+        for row, bar in enumerate(feed.store.bars(first, day.stop), first):
             market.row = row
             if orders or stops:
                 self.meet(market, row)
@@ -231,7 +241,8 @@ class BarSeat(Seat):
             if row == last and orders:
                 self.expire(market)
                 self.tell()
-            on_bar(series.bar(row))
+            feed.bar, feed.row = bar, row
+            on_bar(bar)
             if news:
                 self.tell()
             if money.exposure:
@@ -240,17 +251,18 @@ class BarSeat(Seat):
     def _play_legs(self, today: dict[str, TradingDay]) -> None:
         strategy = self.strategy
         assert isinstance(strategy, StrategyTemplate)
-        rows: dict[Time, list[tuple[str, BarMarket, int]]] = {}
+        rows: dict[Time, list[tuple[str, BarMarket, int, BarData]]] = {}
         lasts = {}
         for name in self.markets:
             if name in today:
                 market, day = self.markets[name], today[name]
                 lasts[name] = day.stop - 1 if market.is_over(day) else -1
+                bars_of_day = market.feed.store.bars(day.start, day.stop)
                 for index, moment in enumerate(market.times):
-                    rows.setdefault(moment, []).append((name, market, day.start + index))
+                    rows.setdefault(moment, []).append((name, market, day.start + index, bars_of_day[index]))
         for moment in sorted(rows):
             bars: dict[str, BarData] = {}
-            for name, market, row in rows[moment]:
+            for name, market, row, bar in rows[moment]:
                 self.now = market
                 market.row = row
                 if market.orders or market.stops:
@@ -259,7 +271,8 @@ class BarSeat(Seat):
                 if row == lasts[name] and market.orders:
                     self.expire(market)
                     self.tell()
-                bars[name] = market.series.bar(row)
+                market.feed.bar, market.feed.row = bar, row
+                bars[name] = bar
             strategy.on_bars(bars)
             if self.news:
                 self.tell()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime as Time
 from math import inf, nan
 from typing import TYPE_CHECKING
 
 from arbig.backtest.contracts import Grid, TradingDay, aware, price_limit, trading_days
 from arbig.backtest.plan import Plan
+from arbig.backtest.series import BarSeries
 from arbig.domain.instruments import Instrument
-from arbig.domain.messages import Direction
+from arbig.domain.messages import BarData, Direction
 from arbig.domain.sessions import Sessions, TradingCalendar
 
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ class Market:
         if self.instrument.price_tick != self.grid.tick:
             self.grid = Grid(self.instrument.price_tick)
         self.limit_up, self.limit_down = day.limit_up, day.limit_down
+
+    def play(self, start: int, stop: int) -> Iterator[BarData]:
+        """The bars of the rows [start, stop)."""
+        series = self.series
+        assert isinstance(series, BarSeries)
+        return map(series.bar, range(start, stop))
 
     def row_time(self, row: int) -> Time:
         return aware(self.series.datetime[row])

@@ -17,7 +17,9 @@ from heapq import merge
 from typing import Any, TypeVar
 
 from arbig.backtest.bar_course import BarSeat
+from arbig.backtest.collector import patient
 from arbig.backtest.contracts import TradingDay, covering
+from arbig.backtest.feeds import playing
 from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
 from arbig.backtest.result import Failure, Interrupted, Records, Result
 from arbig.backtest.seat import BlownUp, Seat
@@ -43,10 +45,11 @@ def run(plan: Plan, progress: Progress | None = None) -> Result:
     token = window_factory.set(_windows(prepared, calendar))
     try:
         for seat in seats:
-            for rows in _course(seat, calendar, failures):
-                done += rows
-                if progress is not None:
-                    progress(done, total)
+            with playing(*seat.feeds()), patient():
+                for rows in _course(seat, calendar, failures):
+                    done += rows
+                    if progress is not None:
+                        progress(done, total)
     except KeyboardInterrupt:
         line = f"interrupted on {seat.day} of {seat.name}: what was done until then is kept"
         raise Interrupted(_result(plan, seats, failures, (*warnings, line))) from None

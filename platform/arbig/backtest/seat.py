@@ -20,6 +20,7 @@ from arbig.backtest.contracts import (
     TradingDay,
     missing_history,
 )
+from arbig.backtest.feeds import Feed
 from arbig.backtest.markets import Market
 from arbig.backtest.money import Money
 from arbig.backtest.orders import Order, Stop, Wish
@@ -125,6 +126,10 @@ class Seat(ABC):
     @abstractmethod
     def leave(self, order: Order) -> None:
         """A cancelled order is gone from the exchange."""
+
+    def feeds(self) -> tuple[Feed, ...]:
+        """Where the strategy's bars come from, when they come from columns."""
+        return ()
 
     # ---- the strategy
 
@@ -571,7 +576,8 @@ class Seat(ABC):
         missing = missing_history(series, since, until, self.calendar, market.sessions)
         if missing:
             self.warn(f"load_bar({days}): history of {vt_symbol} has a gap: {missing}")
-        history = (series.bar(row) for row in range(series.before(since), series.before(until)))
+        start, stop = series.before(since), series.before(until)
+        history = market.play(start, stop) if series is market.series else map(series.bar, range(start, stop))
         if interval == series.interval or (interval is Interval.MINUTE and series.interval == "1m"):
             return history
         windows = WindowGenerator("day" if interval is Interval.DAILY else 60, market.sessions)
