@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def test_the_desk_says_whether_a_strategy_looks_ahead(house: Path) -> None:
     fair = desk.check_lookahead("Peeking", "rb2601", "2025-10-20", params={"ahead": -1}, cuts=1)
     assert (peeking.verdict, fair.verdict) == ("looks ahead", "clean")
     assert fair.warm_up is not None and fair.warm_up.history_days == 3
+
+
+def test_the_strategy_that_the_page_shows_is_clean(house: Path) -> None:
+    """docs/lookahead.md: the example of `prepare` runs as it stands there."""
+    page = (ROOT / "docs" / "lookahead.md").read_text("utf-8")
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Crossing" in block)
+    (house / "strategies" / "crossing.py").write_text(example, "utf-8")
+    desk = Desk(house, data=house / "data")
+    assert desk.check_lookahead("Crossing", "rb2601", "2025-10-20", params={"fast": 5}, cuts=1).verdict == "clean"
 
 
 def test_a_plan_may_be_checked_as_it_is(house: Path) -> None:

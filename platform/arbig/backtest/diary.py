@@ -158,4 +158,6 @@ class Recorder:
 def _moment(news: Any) -> Time:
     """Of a bar, a tick, or the bars of one minute; naive Shanghai time."""
     newest: Time = max(one.datetime for one in news.values()) if isinstance(news, dict) else news.datetime
-    return newest.astimezone(SHANGHAI).replace(tzinfo=None) if newest.tzinfo else newest
+    if newest.tzinfo not in (None, SHANGHAI):
+        newest = newest.astimezone(SHANGHAI)
+    return newest.replace(tzinfo=None)

@@ -158,7 +158,8 @@ class Report:
         ]
 
     def _proof(self) -> str:
-        return f"{self.orders} orders and cancels, {len(self.cuts)} cuts, {self.runs} runs"
+        cuts = "1 cut" if len(self.cuts) == 1 else f"{len(self.cuts)} cuts"
+        return f"{self.orders} orders and cancels, {cuts}, {self.runs} runs"
 
 
 def check(
@@ -350,9 +351,9 @@ def _one_of_each(moments: Times, count: int, draw: np.random.Generator) -> list[
 
 
 def _lengths(plan: Plan) -> list[int]:
-    """Days of history to try, the longest first: one less than there is, then three quarters, a half, a quarter ..."""
+    """Days of history to try, the longest first: one less than there is, a half, a quarter, one."""
     days = tampering.history_days(plan)
-    shares = (days - 1, days * 3 // 4, days // 2, days // 4, days // 8, 1)
+    shares = (days - 1, days // 2, days // 4, 1)
     return sorted({length for length in shares if 0 < length < days}, reverse=True)
 
 

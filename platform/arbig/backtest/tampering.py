@@ -49,16 +49,16 @@ QUANTITIES = {BarSeries: ("volume", "turnover", "open_interest"), TickSeries: ("
 def cut(plan: Plan, moment: Time) -> Plan:
     """The plan whose data ends with the rows of that moment (naive Shanghai time)."""
     series = {name: _copied(one, 0, _rows_until(one, moment)) for name, one in plan.series.items()}
-    last = max(one.trading_day[-1] for one in series.values() if len(one)).astype(date)
-    return replace(plan, series=series, warmup=_warmup(plan, moment, None, 0), end=min(plan.end, last))
+    return replace(plan, series=series, warmup=_warmup(plan, moment, None, 0), end=_end(plan, moment))
 
 
 def scrambled(plan: Plan, moment: Time, how: str, seed: int) -> Plan:
     """The plan whose data goes on differently after that moment. `mirrored`: every rise is a fall, every high a low,
-    quantities run backwards. `shuffled`: the same moves in another order, half as large again."""
+    quantities run backwards. `shuffled`: the same moves in another order, half as large again. It ends with that
+    trading day: later ones are there to be looked at, not to be traded."""
     change = CHANGES[how]
     series = {name: _changed(plan, one, moment, change, seed) for name, one in plan.series.items()}
-    return replace(plan, series=series, warmup=_warmup(plan, moment, change, seed))
+    return replace(plan, series=series, warmup=_warmup(plan, moment, change, seed), end=_end(plan, moment))
 
 
 def with_history(plan: Plan, days: int) -> Plan:
@@ -71,6 +71,13 @@ def history_days(plan: Plan) -> int:
     """Trading days of history before the start that every contract has."""
     held = [plan.warmup.get(name, one) for name, one in plan.series.items()]
     return min((len(_days_before(one, plan.start)) for one in held), default=0)
+
+
+def _end(plan: Plan, moment: Time) -> date:
+    """The trading day of the newest row up to that moment."""
+    rows = ((one, _rows_until(one, moment)) for one in plan.series.values())
+    newest = max((one.trading_day[row - 1].astype(date) for one, row in rows if row), default=plan.end)
+    return min(plan.end, newest)
 
 
 def _mirrored(columns: Mapping[str, Floats], base: float, draw: np.random.Generator) -> dict[str, Floats]:
