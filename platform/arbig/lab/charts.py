@@ -21,6 +21,7 @@ from bokeh.models import (
     CustomJS,
     FixedTicker,
     HoverTool,
+    NoOverlap,
     NumeralTickFormatter,
     Range1d,
     RangeTool,
@@ -70,7 +71,7 @@ def price_chart(
     marks = _mark_columns(bars, trades)
     links = _link_columns(bars, trips)
     all_marks, all_links = ColumnDataSource(marks), ColumnDataSource(links)
-    shown_marks = ColumnDataSource({name: [] for name in (*marks, "size")})
+    shown_marks = ColumnDataSource({name: [] for name in (*marks, "size", "halo")})
     shown_links = ColumnDataSource({name: [] for name in links})
     span = Range1d(start=-1, end=len(bars), bounds=(-1, len(bars)), min_interval=10)
     low, high = (float(first.low.min()), float(first.high.max())) if len(bars) else (0.0, 1.0)
@@ -86,6 +87,7 @@ def price_chart(
         plot.add_tools(CrosshairTool(dimensions="height", line_color=QUIET, line_alpha=0.5))
     prices.xaxis.visible = False
     volumes.xaxis.ticker = FixedTicker(ticks=[])
+    volumes.xaxis[0].major_label_policy = NoOverlap(min_distance=14)
     prices.xgrid.ticker = volumes.xgrid.ticker = volumes.xaxis[0].ticker
     volumes.yaxis[0].formatter = NumeralTickFormatter(format="0a")
     volumes.yaxis[0].ticker.desired_num_ticks = 2
@@ -179,9 +181,11 @@ def _draw_trips(prices: Any, links: ColumnDataSource) -> None:
 
 
 def _draw_fills(prices: Any, marks: ColumnDataSource) -> None:
-    shape = {"x": "i", "y": "price", "source": marks, "marker": "marker", "size": "size"}
-    glyphs = prices.scatter(fill_color="color", fill_alpha="fill", line_color="#ffffff", line_width=2, **shape)
-    prices.scatter(fill_alpha=0, line_color="color", line_width=1.3, **shape)
+    place = {"x": "i", "y": "price", "source": marks, "marker": "marker"}
+    prices.scatter(size="halo", color="#ffffff", alpha=0.85, **place)
+    glyphs = prices.scatter(
+        size="size", fill_color="color", fill_alpha="fill", line_color="color", line_width=1.4, **place
+    )
     prices.add_tools(HoverTool(tooltips="@text", renderers=[glyphs]))
 
 

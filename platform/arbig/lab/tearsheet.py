@@ -207,10 +207,16 @@ def _candles(run: Run, name: str) -> tuple[Any, Range1d]:
 
 
 def _uncharted(run: Run) -> str:
-    words = heading("Prices and fills", "行情与成交")
+    words = heading("Prices and fills", "行情与成交") + f"<small>{LEGEND}</small>"
     left = [name for name in run.plan.series if name not in run.charted]
-    more = f"<small>not drawn 未绘制: {escape(', '.join(left))}</small>" if left else ""
+    more = f"<br><small>not drawn 未绘制: {escape(', '.join(left))}</small>" if left else ""
     return words + more
+
+
+LEGEND = (
+    '<span class="up">▲</span> buy 买 <span class="down">▼</span> sell 卖 · filled: open 实心为开仓 · hollow: close '
+    '空心为平仓 · dashed: round trips 虚线为逐笔 (<span class="up">won 盈</span>, <span class="down">lost 亏</span>)'
+)
 
 
 # ---- months -------------------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ function draw(bars) {
   prices.setv({start: bottom - air, end: top + air});
   volumes.setv({start: 0, end: Math.max(...data.volume, 1) * 1.1});
   const seen = marks_in_view(from, to, size), mark = seen.length > 150 ? 5 : seen.length > 60 ? 8 : 11;
-  marks.data = {...rows(all_marks, seen), size: seen.map(() => mark)};
+  marks.data = {...rows(all_marks, seen), size: seen.map(() => mark), halo: seen.map(() => mark + 4)};
   const {x0, x1} = all_links.data, crossing = [];
   for (let n = 0; n < x0.length; n++) if (x0[n] <= to && x1[n] >= from) crossing.push(n);
   links.data = rows(all_links, crossing.length <= MOST_LINKS ? crossing : []);
