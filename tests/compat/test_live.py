@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import yaml
 from flow import Flow, flow, flow_settings
@@ -17,6 +18,18 @@ assert SPEC is not None and SPEC.submodule_search_locations
 BUNDLED = Path(SPEC.submodule_search_locations[0]) / "strategies"
 
 
+EIGHT = {
+    "atr_rsi": "AtrRsiStrategy",
+    "boll_channel": "BollChannelStrategy",
+    "double_ma": "DoubleMaStrategy",
+    "dual_thrust": "DualThrustStrategy",
+    "king_keltner": "KingKeltnerStrategy",
+    "multi_signal": "MultiSignalStrategy",
+    "multi_timeframe": "MultiTimeframeStrategy",
+    "turtle_signal": "TurtleSignalStrategy",
+}
+
+
 def dropped(root: Path, file: str, class_name: str, **params: float) -> None:
     """What a trader does: copy the file, write a few lines of YAML."""
     shutil.copy(BUNDLED / f"{file}.py", root / "strategies")
@@ -24,12 +37,12 @@ def dropped(root: Path, file: str, class_name: str, **params: float) -> None:
     (root / "config" / "strategies" / f"{file}.yaml").write_text(yaml.safe_dump(text), "utf-8")
 
 
-def played(home: Path, minutes: int, file: str, class_name: str, **params: float) -> tuple[Flow, dict[str, object]]:
+def played(home: Path, minutes: int, file: str, class_name: str, **params: float) -> tuple[Flow, dict[str, Any]]:
     """The house after so many minutes, and how it shows the strategy."""
     settings = flow_settings(home, 1, strategies=())
     dropped(home, file, class_name, **params)
 
-    async def play() -> tuple[Flow, dict[str, object]]:
+    async def play() -> tuple[Flow, dict[str, Any]]:
         async with flow(settings) as house:
             await house.play(minutes)
             await house.quiet()
@@ -62,13 +75,33 @@ def test_the_turtle_trades_both_ways_by_stop_orders(tmp_path: Path) -> None:
     }
     assert {(request.cause or "")[:5] for request in requests_of(house)} == {"stop:"}
     assert shown["pos"] == sum(trade.direction.sign * trade.volume for trade in trades)
-    assert shown["variables"]["pos"] == shown["pos"]  # type: ignore[index]
+    assert shown["variables"]["pos"] == shown["pos"]
 
 
-def test_three_signals_on_windows_of_one_and_five_minutes_set_a_target(tmp_path: Path) -> None:
-    """TargetPosTemplate and CtaSignal: the windows are those of the trading session."""
-    house, shown = played(tmp_path, 30, "multi_signal_strategy", "MultiSignalStrategy")
-    assert shown["state"] == "RUNNING"
-    assert {request.direction for request in requests_of(house)} == {Direction.LONG, Direction.SHORT}
-    assert shown["variables"]["target_pos"] == shown["pos"]  # type: ignore[index]
-    assert trades_of(house)
+def test_all_eight_live_in_one_house(tmp_path: Path) -> None:
+    """Each in its own book; together they hold what the account holds."""
+    settings = flow_settings(tmp_path, 1, strategies=())
+    for file, class_name in EIGHT.items():
+        dropped(tmp_path, f"{file}_strategy", class_name)
+
+    async def play() -> tuple[Flow, dict[str, Any], list[Any]]:
+        async with flow(settings) as house:
+            await house.play(45)
+            await house.quiet()
+            shown = (await house.ask("strategy", "GET", "/strategies"))["strategies"]
+            positions = (await house.ask("trading", "GET", "/positions"))["positions"]
+            return house, {one["strategy_name"]: one for one in shown}, positions
+
+    house, shown, positions = asyncio.run(play())
+    eight = [shown[name] for name in EIGHT.values()]
+    assert [(one["strategy_name"], one["state"], one["error"]) for one in eight] == [
+        (name, "RUNNING", None) for name in EIGHT.values()
+    ]
+    trades = trades_of(house)
+    assert len({trade.strategy_name for trade in trades}) >= 3
+    for one in eight:
+        own = [trade for trade in trades if trade.strategy_name == one["strategy_name"]]
+        assert one["pos"] == sum(trade.direction.sign * trade.volume for trade in own)
+    net = {"LONG": 1, "SHORT": -1}
+    assert sum(one["pos"] for one in eight) == sum(net[one["direction"]] * one["volume"] for one in positions)
+    assert shown["MultiSignalStrategy"]["variables"]["target_pos"] == shown["MultiSignalStrategy"]["pos"]
