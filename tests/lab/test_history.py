@@ -5,23 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arbig.backtest.series import BarSeries
 from arbig.domain.instruments import UnknownSymbol
-from arbig.domain.messages import BarData
+from arbig.domain.messages import SHANGHAI, BarData
+from arbig.domain.sessions import Sessions
 from arbig.lab.barfiles import read_days, same_rows
 from arbig.lab.checking import roll_jumps
 from arbig.lab.continuous import Day, chosen_contracts
 from arbig.lab.desk import Desk
 from arbig.lab.history import History, HistoryError
+from arbig.lab.timetable import timetable, trading_days_of
 from arbig.store.bars import BarStore
 
 ROOT = Path(__file__).parents[2]
+HOUSE = Desk(ROOT)
 SEPTEMBER = ("2025-09-01", "2025-09-30")
 
 
@@ -197,12 +202,48 @@ def test_the_check_knows_missing_days_and_holidays(history: History) -> None:
     assert history.check("au2512").counts == {"missing day": 1}
 
 
+def test_a_backtest_does_not_read_over_a_missing_day(tmp_path: Path) -> None:
+    """Not even in the warm-up before its first day."""
+    own = desk(tmp_path)
+    own.history.generate("au2512", "2025-09-22", "2025-10-15")
+    (own.history.folder / "au2512" / "2025-09-25.csv").unlink()
+    words = r"found no bars of 2025-09-25 \(1 trading days missing between 2025-09-22 and 2025-10-15\); fill them"
+    with pytest.raises(HistoryError, match=words):
+        own.plan("MaRsiStrategy", "au2512", "2025-10-13", "2025-10-15")
+    assert len(own.history.bars("au2512", gaps="allow")) == 555 * 10 + 225
+    assert own.plan("MaRsiStrategy", "au2512", "2025-10-13", "2025-10-15", warmup_days=15)
+
+
 def test_long_quiet_runs_are_noted_but_nothing_to_mend(history: History) -> None:
     series = history.generate("au2512", "2025-10-15", "2025-10-15")
     quiet = replace(series, volume=np.where(np.arange(len(series)) < 40, 0.0, series.volume))
     history.write(quiet, replace=True)
     report = history.check("au2512")
     assert (report.counts, report.ok) == ({"quiet": 1}, True)
+
+
+MOMENTS = st.datetimes(datetime(2025, 9, 1), datetime(2025, 11, 28, 23, 59))
+
+
+@given(st.lists(MOMENTS, min_size=1, max_size=30), st.sampled_from(["au2512", "cu2512", "rb2601", "wr2601"]))
+@settings(max_examples=60, deadline=None)
+def test_the_timetable_of_columns_agrees_with_the_sessions(moments: list[datetime], symbol: str) -> None:
+    """Which trading day, whether it trades, and that auctions and closing ticks go to the minute beside them."""
+    calendar, book = HOUSE.calendar, HOUSE.book
+    sessions = Sessions(book.get(symbol).night_close, calendar)
+    columns = np.array(sorted(moments), "datetime64[s]")
+    aware = [moment.astype(datetime).replace(tzinfo=SHANGHAI) for moment in columns]
+    days = trading_days_of(columns, calendar)
+    assert days.astype(object).tolist() == [calendar.trading_day_of(moment) for moment in aware]
+    table = timetable(book, calendar, symbol, sorted(set(days.astype(object).tolist())))
+    open_now = [sessions.is_open(moment) for moment in aware]
+    assert (table.segment_of(columns) >= 0).tolist() == open_now
+    for moment, minute, is_open in zip(aware, table.minute_of(columns), open_now, strict=True):
+        if is_open:
+            assert minute.astype(datetime) == moment.replace(second=0, microsecond=0, tzinfo=None)
+        elif not np.isnat(minute):
+            placed = minute.astype(datetime).replace(tzinfo=SHANGHAI)
+            assert sessions.is_open(placed) and timedelta(minutes=-5) <= moment - placed < timedelta(minutes=2)
 
 
 # ---- the continuous series ----

@@ -93,11 +93,17 @@ class History:
         """The trading days with bars of a contract, in order."""
         return days_in(self._place(self.book.get(symbol)))
 
-    def bars(self, symbol: str, start: Day = None, end: Day = None) -> BarSeries:
-        """One-minute bars as columns, checked: in order, prices finite and above zero."""
+    def bars(
+        self, symbol: str, start: Day = None, end: Day = None, gaps: Literal["refuse", "allow"] = "refuse"
+    ) -> BarSeries:
+        """One-minute bars as columns, checked: in order, prices finite and above zero, no trading day missing between
+        the first and the last (`gaps="allow"`: read over missing ones; single minutes are the business of `check`)."""
         instrument = self.book.get(symbol)
         place = self._place(instrument)
-        return read_days(place, instrument, self._among(days_in(place), place, start, end))
+        days = self._among(days_in(place), place, start, end)
+        if gaps == "refuse":
+            self._refuse_gaps(place, days)
+        return read_days(place, instrument, days)
 
     def ticks(self, symbol: str, start: Day = None, end: Day = None) -> TickSeries:
         """Recorded, imported or generated ticks as columns."""
@@ -317,6 +323,16 @@ class History:
         findings += check_days(read, instrument, self.book, self.calendar, limit) if read else []
         findings.sort(key=lambda finding: (finding.trading_day, finding.start))
         return CheckReport(instrument.symbol, sum(len(rows) for _, rows in read), len(read), tuple(findings))
+
+    def _refuse_gaps(self, place: Path, days: Sequence[date]) -> None:
+        between = self.calendar.days_between(days[0], days[-1])
+        missing = sorted({*between} - {*days})
+        if missing:
+            raise HistoryError(
+                f"{place}: found no bars of {missing[0]} ({len(missing)} trading days missing between {days[0]} and "
+                f"{days[-1]}); fill them: history.fill(...), begin later, or read over them: history.bars(..., "
+                'gaps="allow")'
+            )
 
     def _limit(self, instrument: Instrument) -> float | None:
         from arbig.runtime.settings import load_settings
