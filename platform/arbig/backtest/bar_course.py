@@ -60,8 +60,11 @@ class BarMarket(Market):
         self.has_volume = bool(self.series.volume.any())
         self.slip = plan.costs.slippage_ticks * self.instrument.price_tick
         self.row = self.days[0].start - 1 if self.days else -1
+        self.has_night = False
+        self._phases: dict[tuple[bool, int, int], Phase] = {}
 
     def begin(self, day: TradingDay) -> None:
+        sessions = self.sessions
         super().begin(day)
         rows = slice(day.start, day.stop)
         series = self.series
@@ -70,9 +73,20 @@ class BarMarket(Market):
         self.low, self.close = series.low[rows].tolist(), series.close[rows].tolist()
         self.volume, self.times = series.volume[rows].tolist(), series.datetime[rows].tolist()
         self.slip = self.plan.costs.slippage_ticks * self.instrument.price_tick
+        if sessions is not self.sessions:
+            self._phases.clear()
+        self.has_night = self.sessions.calendar.has_night(day.day)
 
     def play(self, start: int, stop: int) -> Iterator[BarData]:
         return self.feed.play(start, stop)
+
+    def phase_at(self, moment: Time) -> Phase:
+        """As the sessions say, remembered by the clock: days with a night are alike, and so are those without."""
+        key = self.has_night, moment.hour, moment.minute
+        known = self._phases.get(key)
+        if known is None:
+            known = self._phases[key] = self.sessions.phase_at(moment)
+        return known
 
     def is_over(self, day: TradingDay) -> bool:
         """Whether the trading day ends with the last row there is of it: the last day's data may stop in its middle."""
@@ -122,7 +136,9 @@ class BarSeat(Seat):
         return start if self.is_inside else start + market.length
 
     def event(self, market: Market) -> str | None:
-        return f"bar:{market.symbol}:{market.row_time(market.row).replace(tzinfo=None).isoformat()}"
+        assert isinstance(market, BarMarket)
+        index = market.row - market.first
+        return f"bar:{market.symbol}:{market.times[index].isoformat()}" if 0 <= index < len(market.times) else None
 
     def takes_orders(self, market: Market) -> bool:
         return self._phase(market).accepts_orders
@@ -133,7 +149,8 @@ class BarSeat(Seat):
     def _phase(self, market: Market) -> Phase:
         if self.is_inside or self.is_opening or self.now.series.interval != "1m":
             return Phase.CONTINUOUS
-        return market.sessions.phase_at(self.moment)
+        assert isinstance(market, BarMarket)
+        return market.phase_at(self.moment)
 
     def enter(self, order: Order) -> None:
         order.market.orders.append(order)

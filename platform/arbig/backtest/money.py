@@ -23,6 +23,7 @@ class Money:
         self.account = Account(account_id=strategy_name, trading_day=first_day, pre_balance=capital)
         self.instruments: dict[str, Instrument] = {}
         self.exposure: dict[str, float] = {}
+        self._dearest: dict[str, tuple[float, float]] = {}
         self.cash = capital
         self._marks: dict[str, float] = {}
         self._begin_day()
@@ -35,6 +36,8 @@ class Money:
     def know(self, instrument: Instrument) -> None:
         """The contract as of today: its fees and margin may change from day to day."""
         self.instruments[instrument.symbol] = instrument
+        by_lot, by_rate = zip(*map(instrument.fees.of, Offset), strict=True)
+        self._dearest[instrument.symbol] = max(by_lot), max(by_rate)
 
     def carry(self, holdings: Iterable[Holding]) -> None:
         """Lots held from before the first day. Their contracts must be known."""
@@ -84,7 +87,7 @@ class Money:
         need = 0.0
         for order in orders:
             instrument = self.instruments[order.symbol]
-            by_lot, by_rate = (max(parts) for parts in zip(*map(instrument.fees.of, Offset), strict=True))
+            by_lot, by_rate = self._dearest[order.symbol]
             need += order.working * (by_lot + order.price * instrument.size * (instrument.margin_rate + by_rate))
         for holding in self.account.holdings.values():
             instrument = self.instruments[holding.symbol]
