@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -221,6 +222,25 @@ def test_what_one_run_leaves_for_the_next_is_named() -> None:
     assert not report.ok
     assert report.verdict == "not repeatable"
     assert "RemembersItsRuns.seen is changed by a run and kept for the next one" in report.outside
+
+
+@cache
+def changes_to_come(first: float, last: float) -> pd.Series:
+    """As if the key said all there is to know of the history."""
+    return changes_to_come.frame["close"].diff().shift(-1)  # type: ignore[attr-defined]
+
+
+class KeepsAnswers(Follower):
+    @staticmethod
+    def prepare(frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        changes_to_come.frame = frame  # type: ignore[attr-defined]
+        return pd.DataFrame({"wanted": changes_to_come(0.0, 1.0).reindex(frame.index)}, index=frame.index)
+
+
+def test_answers_kept_by_a_function_do_not_hide_a_peek() -> None:
+    """They are forgotten before every run."""
+    report = checked(KeepsAnswers)
+    assert report.findings[0].how in ("cut", "mirrored", "shuffled")
 
 
 def test_an_unseeded_coin_is_not_repeatable() -> None:

@@ -272,6 +272,8 @@ class _Check:
 
     def _run(self, plan: Plan) -> tuple[Diaries, dict[str, str]]:
         """One run of the engine; the diaries of the strategies and why they failed, by their names."""
+        for one in plan.strategies:
+            reach.forget(one)
         plan = plan.prepared()
         diaries = {one.name: Diary() for one in plan.strategies}
         callbacks = ("on_tick",) if _has_ticks(plan) else ("on_bar", "on_bars")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
 from datetime import datetime as Time
+from functools import _lru_cache_wrapper
 from numbers import Number
 from pathlib import PurePath
 from typing import Any
@@ -50,6 +51,15 @@ def memory(plan: StrategyPlan) -> dict[str, object]:
     return {
         name: _print(value) for root, held in _lasting(plan.kind) for name, value in _inside(root, held, DEPTH, visited)
     }
+
+
+def forget(plan: StrategyPlan) -> None:
+    """Empty the caches of the user's functions (`functools.cache`), so that each run works out its own values."""
+    visited: set[int] = set()
+    roots = [*_lasting(plan.kind), ("prepare", plan.prepare)]
+    for _, value in (found for name, held in roots for found in _inside(name, held, DEPTH, visited)):
+        if isinstance(value, _lru_cache_wrapper):
+            value.cache_clear()
 
 
 @contextmanager
