@@ -17,7 +17,7 @@ from arbig.lab.desk import Desk
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "tearsheet.png"
-WIDTH, LAST_TILE, COLORS = 1180, "distribution", 96
+WIDTH, LAST_TILE, COLORS = 1180, "distribution", 200
 
 ZOOM = """() => {
   const models = [...Bokeh.documents[0]._all_models.values()];
@@ -31,7 +31,9 @@ def main() -> None:
         page = tearsheet(Path(folder))
         shot = Path(folder) / "shot.png"
         photograph(page, shot)
-        Image.open(shot).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+        Image.open(shot).convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            PICTURE, optimize=True
+        )
     print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size / 1000:.0f} kB")
 
 

@@ -233,7 +233,7 @@ def months_html(result: Result, capital: float) -> str:
         for year, row in zip(frame.index, frame.to_numpy().tolist(), strict=True)
     )
     return (
-        f'<div class="wide"><table class="months"><thead><tr><th></th>{head}<th>year 全年</th></tr></thead>'
+        f'<div class="wide"><table class="months"><thead><tr><th></th>{head}<th>全年</th></tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -318,7 +318,7 @@ SIGNED = ("total_net_pnl", "total_return", "annual_return")
 CARDS = {
     key: (key, *_WORDS[key], key in SIGNED)
     for key in (
-        "total_net_pnl", "total_return", "annual_return", "sharpe", "max_drawdown_share", "calmar", "round_trips",
+        "total_net_pnl", "total_return", "annual_return", "sharpe", "max_drawdown_share", "round_trips",
         "win_rate", "profit_factor",
     )
 }  # fmt: skip
