@@ -82,7 +82,7 @@ class Store:
         if kept is not None and kept[0] <= row < kept[1]:
             self._kept.move_to_end(key)
             return _from(kept)
-        start, stop, values = kept or (row, -1, None)
+        start, stop, values = kept or (row, row, None)
         if not stop <= row < stop + FIRST_ROWS:
             start = stop = row
         count = min(self._count(recipe, size, row, False), len(self) - row) + row - stop

@@ -58,16 +58,21 @@ class Kernel:
         return made if done == count else None
 
 
-@cache
 def kernel(call: Call) -> Kernel | None:
-    """None where this machine has none, or where the options are not what C expects."""
+    """None where this machine has none, or where the options are not what C expects: then talib itself is asked, and
+    refuses them in its own words."""
     name, _, options = call
     reals = REALS.get(name, ())
-    if not available() or any(type(one) is not int and at not in reals for at, one in enumerate(options)):
+    if any(type(one) is not int and at not in reals for at, one in enumerate(options)):
         return None
+    return _kernel(call)
+
+
+@cache
+def _kernel(call: Call) -> Kernel | None:
     try:
-        return Kernel(call)
-    except (AttributeError, OverflowError):
+        return Kernel(call) if available() else None
+    except (AttributeError, OverflowError, TypeError, ValueError):
         return None
 
 
