@@ -15,7 +15,7 @@ import numpy as np
 import pandas
 import pytest
 
-from arbig.backtest.series import BarSeries
+from arbig.backtest.series import TICK_COLUMNS, BarSeries
 from arbig.lab import barfiles
 from arbig.lab.desk import Desk
 from arbig.lab.history import History, HistoryError
@@ -255,6 +255,23 @@ def test_ticks_come_in_by_other_names(history: History) -> None:
         assert np.array_equal(getattr(found, name), getattr(ticks, name)), name
 
 
+def test_the_ticks_of_a_vnpy_database(history: History, tmp_path: Path) -> None:
+    history.generate("rb2601", "2025-10-15", "2025-10-15", ticks=True)
+    ticks = history.ticks("rb2601")
+    frame = pandas.DataFrame({name: getattr(ticks, name) for name in TICK_COLUMNS if name != "pre_settlement"})
+    frame.insert(0, "datetime", pandas.Series(ticks.datetime).astype(str))
+    stale = frame.iloc[[0]].assign(datetime="2025-10-14 18:31:07.500000")
+    with sqlite3.connect(tmp_path / "database.db") as base:
+        rows = pandas.concat([stale, frame]).assign(symbol="rb2601", exchange="SHFE", name="螺纹钢2601")
+        rows.to_sql("dbtickdata", base, index_label="id")
+    base.close()
+    other = Desk(ROOT, history=tmp_path / "other" / "bars").history
+    (report,) = other.import_vnpy(tmp_path / "database.db", kind="ticks")
+    assert report.dropped == 1 and "1 rows outside trading hours left out" in repr(report)
+    found = other.ticks("rb2601")
+    assert all(np.array_equal(getattr(found, name), getattr(ticks, name)) for name in frame.columns)
+
+
 def with_row(table: pandas.DataFrame, row: int, **values: Any) -> pandas.DataFrame:
     found = table.copy()
     for name, value in values.items():
@@ -283,6 +300,8 @@ BAD: list[tuple[Callable[[pandas.DataFrame], pandas.DataFrame], str]] = [
     (lambda t: with_row(t, 6, datetime=pandas.Timestamp("2025-09-26 01:06:00")), r"row 6"),
     (lambda t: t.assign(datetime=t["datetime"] + pandas.Timedelta(hours=4)), r"expected a time at which au2512 trades"),
     (lambda t: with_row(t.assign(datetime=t["datetime"].astype(str)), 6, datetime="noon"), r"row 6, .*'noon', expe"),
+    (lambda t: t.iloc[::5], r"row 1, column datetime: found bars 5 minutes apart, expected one-minute bars"),
+    (lambda t: t.assign(datetime=t["datetime"] + pandas.Timedelta("30s")), r"found .*21:00:30.000, expected a whole m"),
     (lambda t: t.assign(interval="1h"), r"row 0, column interval: found 1h, expected 1m"),
     (lambda t: t.assign(close=t["close_price"]).rename(columns={"close_price": "Close"}), r"Close close are both"),
     (lambda t: t.assign(datetime=t["datetime"] + pandas.Timedelta(days=900)), r"trading calendar: found 20\d\d-"),

@@ -41,6 +41,9 @@ Stamps = Literal["start", "end", "auto"]
 ENCODINGS = ("utf-8-sig", "gb18030")
 AFTER_BREAKS = (np.timedelta64(10 * 60 + 30, "m"), np.timedelta64(13 * 60 + 30, "m"))
 BEFORE_BREAKS = tuple(np.timedelta64(minutes, "m") for minutes in (10 * 60 + 15, 11 * 60 + 30, 15 * 60))
+CLOSING_ROWS = 4
+"""Start-stamped bars may have extra rows for closing ticks, at the breaks' beginnings; not more than so many times."""
+FEW_ROWS = 20
 TABLES = {"bars": "dbbardata", "ticks": "dbtickdata"}
 
 
@@ -177,6 +180,7 @@ class _Part:
     def bars(self) -> Imported:
         frame, times = self._in_order(moments(self.frame, self.names, self.options.timezone, self.reading))
         part = replace(self, frame=frame[0], rows=frame[1])
+        part._refuse_other_lengths(times)
         times = times.astype("datetime64[s]")
         stamps = part._stamps(times)
         shifted = times - MINUTE if stamps == "end" else times
@@ -257,15 +261,29 @@ class _Part:
             raise self.reading.refuse(row, head, _shown(times[at + 1]), expected, "sort the rows by time")
         return (frame, rows), times
 
+    def _refuse_other_lengths(self, times: Times) -> None:
+        """Five-minute bars are five minutes apart everywhere; bars of seconds stand between the minutes."""
+        head = str(self.names["datetime"])
+        mend = "only one-minute bars are kept; windows are made of them"
+        between = times != times.astype("datetime64[m]")
+        if between.any():
+            at = int(np.argmax(between))
+            raise self.reading.refuse(int(self.rows[at]), head, str(times[at]), "a whole minute", mend)
+        apart = (
+            int(np.gcd.reduce(np.diff(times.astype("datetime64[m]")).astype(np.int64))) if len(times) > FEW_ROWS else 1
+        )
+        if apart > 1:
+            raise self.reading.refuse(int(self.rows[1]), head, f"bars {apart} minutes apart", "one-minute bars", mend)
+
     def _stamps(self, times: Times) -> str:
         """What the bars are stamped with: as asked, else what the rows around the breaks show, else what is usual with
         the source. A bar at 10:30 or 13:30 begins there; one at 10:15, 11:30 or 15:00 alone ends there."""
         if self.options.stamps != "auto":
             return self.options.stamps
         clock = times - times.astype("datetime64[D]")
-        starts, ends = np.isin(clock, AFTER_BREAKS).any(), np.isin(clock, BEFORE_BREAKS).any()
+        starts, ends = np.isin(clock, AFTER_BREAKS).sum(), np.isin(clock, BEFORE_BREAKS).sum()
         if starts or ends:
-            return "start" if starts else "end"
+            return "start" if starts * CLOSING_ROWS >= ends else "end"
         if self.source is not None:
             return STAMPS[self.source]
         raise HistoryError(
