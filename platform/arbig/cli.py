@@ -313,6 +313,33 @@ def check_lookahead(
     raise typer.Exit(0 if report.ok else 1 if report.findings else 2)
 
 
+@app.command()
+def parity(
+    day: Annotated[
+        str | None, typer.Option("--date", help="Trading day; the newest recorded one when left out.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="Its name in config/strategies; all when left out.")] = None,
+    since: Annotated[str | None, typer.Option(help="Session time it was started at: 2025-10-15T13:30.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Folder of bars that has the day whole.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    data: Data = None,
+) -> None:
+    """Compare a live session with what the backtest makes of its data, and say why they differ."""
+    import json
+
+    from arbig.lab.desk import Desk
+
+    with one_line_errors(), research_errors():
+        whole = None if reference is None else Desk(data=data, history=reference).history
+        found = Desk(data=data).parity(day, strategy=strategy, since=since, reference=whole)
+        if html is not None:
+            found.save(html)
+    typer.echo(json.dumps(found.summary(), ensure_ascii=False) if as_json else repr(found))
+    if html is not None and not as_json:
+        typer.echo(f"  page {html}")
+
+
 Folder = Annotated[Path | None, typer.Option("--history", help="Folder of the bars; data/bars when left out.")]
 Symbol = Annotated[str, typer.Argument(help="au2512")]
 Start = Annotated[str | None, typer.Option(help="First trading day, 2025-10-09.")]

@@ -1,0 +1,316 @@
+"""Parity: a live session's orders beside the backtest's, and the difference of their profit split into its causes.
+
+Profit is linear in fills: a fill at `price` of lots that are worth `mark` in the end is worth
+sign * lots * size * (mark - price) - fee. So every yuan of a difference belongs to one fill, and the causes sum to the
+whole, exactly (fractions). What an order left undone is followed to its end: the lots by which the two sides then
+differ keep the name of what parted them until an order brings the sides together again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime as Time
+from datetime import timedelta
+from enum import StrEnum
+from fractions import Fraction
+from typing import NamedTuple, TypeAlias
+
+from arbig.domain.messages import Direction, Offset, Status
+
+SAME_MOMENT = timedelta(milliseconds=1)
+NEAR = timedelta(minutes=5)
+"""Orders without a common bar are the same order only when they were sent within so long of one another."""
+
+
+class Bucket(StrEnum):
+    """Where a difference comes from."""
+
+    SIGNAL = "signal"
+    TIMING = "timing"
+    PRICE = "price"
+    FEE = "fee"
+    MISSED = "missed data"
+    MANUAL = "manual"
+    RESIDUAL = "residual"
+
+
+Amounts: TypeAlias = dict[Bucket, Fraction]
+Quote: TypeAlias = Callable[[str, Time, Direction], float | None]
+"""What an order of that direction would have paid in the market at a moment: (symbol, moment, direction) -> price."""
+
+
+class Cause(NamedTuple):
+    """`bar`, `tick` or `stop`, and when; None where only the number is known."""
+
+    kind: str
+    moment: Time | None = None
+
+
+class Fill(NamedTuple):
+    """Fee in yuan, of all its lots."""
+
+    moment: Time
+    price: float
+    volume: int
+    fee: float = 0.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order of one side. `by_hand`: a person's, another terminal's or the broker's, not the strategy's own."""
+
+    order_id: str
+    symbol: str
+    direction: Direction
+    offset: Offset
+    price: float
+    volume: int
+    sent: Time
+    status: Status
+    fills: tuple[Fill, ...] = ()
+    cause: Cause | None = None
+    by_hand: bool = False
+    words: str = ""
+
+    @property
+    def is_opening(self) -> bool:
+        return self.offset is Offset.OPEN
+
+    @property
+    def traded(self) -> int:
+        return sum(fill.volume for fill in self.fills)
+
+    @property
+    def first_fill(self) -> Time | None:
+        return self.fills[0].moment if self.fills else None
+
+    @property
+    def rested(self) -> bool:
+        """It did not take what it found on arrival."""
+        return bool(self.fills) and self.fills[0].moment - self.sent > SAME_MOMENT
+
+
+class Pair(NamedTuple):
+    """The same order on both sides, or one that only one side has."""
+
+    live: Order | None
+    replay: Order | None
+
+    @property
+    def moment(self) -> Time:
+        return min(order.sent for order in self if order is not None)
+
+    @property
+    def any(self) -> Order:
+        found = self.live or self.replay
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair and its part of the difference, by cause. `root`: what parted the two sides at this order, if anything."""
+
+    pair: Pair
+    amounts: Amounts = field(default_factory=dict)
+    root: Bucket | None = None
+
+    @property
+    def difference(self) -> Fraction:
+        return sum(self.amounts.values(), Fraction(0))
+
+
+def match(live: Sequence[Order], replay: Sequence[Order]) -> list[Pair]:
+    """Each order with its counterpart: same contract, direction, opening or closing, and cause; where the cause's
+    moment is not known the nearest in time. Never one order twice. In the order of time."""
+    left, right = dict(enumerate(live)), dict(enumerate(replay))
+    candidates = sorted(
+        (_distance(one, other), i, k) for i, one in left.items() for k, other in right.items() if _may_be(one, other)
+    )
+    pairs: list[Pair] = []
+    for _, i, k in candidates:
+        if i in left and k in right:
+            pairs.append(Pair(left.pop(i), right.pop(k)))
+    pairs += [Pair(order, None) for order in left.values()]
+    pairs += [Pair(None, order) for order in right.values()]
+    return sorted(pairs, key=lambda pair: (pair.moment, pair.any.order_id))
+
+
+def _may_be(one: Order, other: Order) -> bool:
+    if one.by_hand or other.by_hand:
+        return False
+    if (one.symbol, one.direction, one.is_opening) != (other.symbol, other.direction, other.is_opening):
+        return False
+    if one.cause is not None and other.cause is not None:
+        if one.cause.kind != other.cause.kind:
+            return False
+        if one.cause.kind == "bar" and one.cause.moment is not None and other.cause.moment is not None:
+            return one.cause.moment == other.cause.moment
+    return abs(one.sent - other.sent) <= NEAR
+
+
+def _distance(one: Order, other: Order) -> tuple[bool, timedelta, int]:
+    return one.offset != other.offset, abs(one.sent - other.sent), abs(one.volume - other.volume)
+
+
+def worth(orders: Iterable[Order], sizes: Mapping[str, float], marks: Mapping[str, float]) -> Fraction:
+    """What the fills of these orders earned by the time their lots are worth `marks`, fees paid."""
+    return sum((_worth(order, fill, sizes, marks) for order in orders for fill in order.fills), Fraction(0))
+
+
+def split(
+    pairs: Sequence[Pair], sizes: Mapping[str, float], marks: Mapping[str, float], quote: Quote
+) -> tuple[Row, ...]:
+    """Live minus replay, order by order. `sizes`: units a lot, `marks`: what lots are worth in the end, by symbol."""
+    apart: dict[str, deque[_Lots]] = {}
+    return tuple(_row(pair, sizes, marks, quote, apart.setdefault(pair.any.symbol, deque())) for pair in pairs)
+
+
+def total(rows: Iterable[Row]) -> Amounts:
+    """By cause, of all orders."""
+    sums: Amounts = dict.fromkeys(Bucket, Fraction(0))
+    for row in rows:
+        for bucket, amount in row.amounts.items():
+            sums[bucket] += amount
+    return sums
+
+
+def in_cents(amounts: Mapping[Bucket, Fraction]) -> dict[Bucket, Fraction]:
+    """Rounded to the cent so that the rounded parts sum to the rounded whole: the largest remainders are rounded up."""
+    floors = {bucket: int(amount * 100 // 1) for bucket, amount in amounts.items()}
+    missing = round(sum(amounts.values(), Fraction(0)) * 100) - sum(floors.values())
+    by_remainder = sorted(amounts, key=lambda bucket: floors[bucket] - amounts[bucket] * 100)
+    for bucket in by_remainder[:missing]:
+        floors[bucket] += 1
+    return {bucket: Fraction(cents, 100) for bucket, cents in floors.items()}
+
+
+def exact(number: float) -> Fraction:
+    """The number as it is written: 838.14 is 83814/100."""
+    return Fraction(repr(float(number)))
+
+
+# ---- one order
+
+
+@dataclass
+class _Lots:
+    """Lots by which the sides differ: signed, live more is positive when long."""
+
+    volume: int
+    root: Bucket
+
+
+class _Part(NamedTuple):
+    """Some lots of a fill."""
+
+    moment: Time
+    price: Fraction
+    fee: Fraction
+    volume: int
+
+
+def _row(pair: Pair, sizes: Mapping[str, float], marks: Mapping[str, float], quote: Quote, apart: deque[_Lots]) -> Row:
+    order = pair.any
+    size, mark, sign = exact(sizes[order.symbol]), exact(marks[order.symbol]), order.direction.sign
+    amounts: Amounts = {}
+
+    def add(bucket: Bucket, amount: Fraction) -> None:
+        if amount:
+            amounts[bucket] = amounts.get(bucket, Fraction(0)) + amount
+
+    common, live_left, replay_left = _zipped(pair)
+    for mine, theirs in common:
+        lots = sign * mine.volume * size
+        add(Bucket.FEE, theirs.fee - mine.fee)
+        for bucket, yuan in _of_prices(pair, mine, theirs, quote):
+            add(bucket, -lots * yuan)
+    root = _root(pair)
+    parted = False
+    for side, parts in ((1, live_left), (-1, replay_left)):
+        for part in parts:
+            amount = side * (sign * part.volume * size * (mark - part.price) - part.fee)
+            for lots, bucket in _traced(side * sign * part.volume, root, apart):
+                parted = parted or bucket is root
+                add(bucket, amount * abs(lots) / part.volume)
+    return Row(pair, amounts, root if parted else next(iter(amounts), None))
+
+
+def _zipped(pair: Pair) -> tuple[list[tuple[_Part, _Part]], list[_Part], list[_Part]]:
+    """Lot against lot in the order of their fills, and what either side has more."""
+    queues = [
+        deque(
+            _Part(fill.moment, exact(fill.price), exact(fill.fee), fill.volume)
+            for fill in (order.fills if order is not None else ())
+        )
+        for order in pair
+    ]
+    common: list[tuple[_Part, _Part]] = []
+    mine, theirs = queues
+    while mine and theirs:
+        volume = min(mine[0].volume, theirs[0].volume)
+        common.append((_taken(mine, volume), _taken(theirs, volume)))
+    return common, list(mine), list(theirs)
+
+
+def _taken(parts: deque[_Part], volume: int) -> _Part:
+    part = parts.popleft()
+    if volume == part.volume:
+        return part
+    fee = part.fee * volume / part.volume
+    parts.appendleft(part._replace(volume=part.volume - volume, fee=part.fee - fee))
+    return part._replace(volume=volume, fee=fee)
+
+
+def _of_prices(pair: Pair, mine: _Part, theirs: _Part, quote: Quote) -> Iterable[tuple[Bucket, Fraction]]:
+    """Why the prices of the same lot differ: the market moved between the two moments, or the fill was another."""
+    apart = mine.price - theirs.price
+    if not apart or mine.moment == theirs.moment or _both_rested(pair):
+        return ((Bucket.PRICE, apart),)
+    order = pair.any
+    here, there = (quote(order.symbol, part.moment, order.direction) for part in (mine, theirs))
+    if here is None or there is None:
+        return ((Bucket.RESIDUAL, apart),)
+    moved = exact(here) - exact(there)
+    return (Bucket.TIMING, moved), (Bucket.PRICE, apart - moved)
+
+
+def _both_rested(pair: Pair) -> bool:
+    """Sent at one moment, and neither took: they differ by what the queue gave them."""
+    live, replay = pair
+    assert live is not None and replay is not None
+    return live.rested and replay.rested and abs(live.sent - replay.sent) <= SAME_MOMENT
+
+
+def _root(pair: Pair) -> Bucket:
+    """What parts the sides when one has more lots of this order."""
+    live, replay = pair
+    if live is not None and live.by_hand:
+        return Bucket.MANUAL
+    if live is None or replay is None or live.volume != replay.volume:
+        return Bucket.SIGNAL
+    arrivals = (live.first_fill or live.sent, replay.first_fill or replay.sent)
+    same = abs(live.sent - replay.sent) <= SAME_MOMENT and abs(arrivals[0] - arrivals[1]) <= SAME_MOMENT
+    return Bucket.PRICE if same or _both_rested(pair) else Bucket.TIMING
+
+
+def _traced(lots: int, root: Bucket, apart: deque[_Lots]) -> Iterable[tuple[int, Bucket]]:
+    """These lots and what they are owed to: first those that bring the sides together, then those that part them."""
+    while lots and apart and apart[0].volume * lots < 0:
+        met = min(abs(lots), abs(apart[0].volume))
+        yield met, apart[0].root
+        step = met if lots > 0 else -met
+        lots -= step
+        apart[0].volume += step
+        if not apart[0].volume:
+            apart.popleft()
+    if lots:
+        apart.append(_Lots(lots, root))
+        yield lots, root
+
+
+def _worth(order: Order, fill: Fill, sizes: Mapping[str, float], marks: Mapping[str, float]) -> Fraction:
+    lots = order.direction.sign * fill.volume * exact(sizes[order.symbol])
+    return lots * (exact(marks[order.symbol]) - exact(fill.price)) - exact(fill.fee)
