@@ -37,7 +37,7 @@ chaos: $(VENV)/.tested ## the long crash proofs (about ten minutes); ARBIG_CHAOS
 docs: $(VENV)/.tested ## write the generated parts of platform/ARCHITECTURE.md anew
 	@$(BIN)/python tests/docs/generated.py
 
-bench: $(VENV)/.installed ## latency, throughput, startup; tables, and JSON under data/bench
+bench: $(VENV)/.tested ## latency, throughput, startup, backtest; tables, and JSON under data/bench
 	@$(BIN)/arbig bench all
 
 $(VENV)/bin/uv:

@@ -57,3 +57,16 @@ def test_latency_is_told_beside_the_bare_relay(tmp_path: Path) -> None:
     answer = measured(tmp_path, "latency", "--ticks", "100", "--per-second", "50")
     assert ["p50_us", "p99_us", "bare_p50_us", "bare_p99_us", "ratio_p50", "ratio_p99"] == list(answer)
     assert all(isinstance(value, int | float) and value > 0 for value in answer.values())
+
+
+@pytest.mark.processes
+def test_the_backtest_bench_compares_trades_and_tells_ratios(tmp_path: Path) -> None:
+    answer = measured(tmp_path, "backtest", "--days", "4", "--rounds", "1")
+    rows = answer["strategies"]
+    assert isinstance(rows, list)
+    assert 9 == len(rows)
+    for row in rows:
+        assert ["name", "equal_trades", "bars_per_s", "vnpy_bars_per_s", "ratio", "realistic_ratio"] == list(row)
+    traded = [row["name"] for row in rows if row["equal_trades"]]
+    assert {"DoubleMaStrategy", "MaRsiStrategy", "TurtleSignalStrategy"} <= set(traded)
+    assert answer["median_ratio"] > 0

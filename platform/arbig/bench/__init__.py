@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure the house: latency, throughput, startup.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Measure the house: latency, throughput, startup, backtest.", no_args_is_help=True, add_completion=False
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Only one JSON object, as the last line.")]
 Data = Annotated[Path | None, typer.Option(help="Where bench/ is written; the house's data folder when left out.")]
@@ -60,12 +62,26 @@ def sweep(
     _measure("sweep", as_json, data, lambda folder: run(folder, days))
 
 
+@app.command()
+def backtest(
+    as_json: Json = False,
+    data: Data = None,
+    days: Annotated[int, typer.Option(help="Trading days of one-minute bars.")] = 240,
+    rounds: Annotated[int, typer.Option(help="Measured runs of each engine; the best counts.")] = 3,
+) -> None:
+    """Nine strategies through vnpy's engine and ours, in turn; trades compared first. Needs `make check` once."""
+    from arbig.bench.backtest import run
+
+    _measure("backtest", as_json, data, lambda folder: run(folder, days, rounds))
+
+
 @app.command(name="all")
 def everything(as_json: Json = False, data: Data = None) -> None:
     """All of them, one after the other."""
     latency(as_json, data)
     throughput(as_json, data)
     startup(as_json, data)
+    backtest(as_json, data)
 
 
 def _measure(name: str, as_json: bool, data: Path | None, measure: Callable[[Path], dict[str, Any]]) -> None:

@@ -16,6 +16,13 @@ AIMS: Mapping[str, Mapping[str, str]] = {
     "latency": {"ratio_p50": "at most 2", "ratio_p99": "at most 3"},
     "throughput": {"ticks_per_s": "at least 30000", "lost": "0", "bars_equal": "true"},
     "startup": {"trading_s": "at most 8", "all_s": "at most 15"},
+    "backtest": {
+        "equal_trades": "true",
+        "median_ratio": "at least 4",
+        "least_ratio": "at least 3",
+        "median_realistic_ratio": "at least 2",
+        "memory_mb": "at most 2000",
+    },
     "sweep": {"strategies": "ratio at least 5 (DoubleMa), 8 (MultiTimeframe)"},
 }
 
@@ -34,7 +41,20 @@ def _print(name: str, result: Mapping[str, Any]) -> None:
 
     shown = Table(name, "measured", "aim", box=None, header_style="bold")
     for key, value in result.items():
-        shown.add_row(key, json.dumps(value), AIMS[name].get(key, ""))
+        if isinstance(value, list):
+            _print_rows(value)
+        else:
+            shown.add_row(key, json.dumps(value), AIMS[name].get(key, ""))
+    Console().print(shown)
+
+
+def _print_rows(rows: list[Mapping[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(*rows[0], box=None, header_style="bold")
+    for row in rows:
+        shown.add_row(*(str(value) for value in row.values()))
     Console().print(shown)
 
 
