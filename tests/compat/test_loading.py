@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import arbig
@@ -344,6 +344,7 @@ STATEMENTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(STATEMENTS, min_size=1, max_size=8))
 def test_rewriting_moves_no_line(statements: list[str]) -> None:
     """A marker behind any mixture of imports still stands on its own line, and the tree compiles."""
