@@ -27,7 +27,7 @@ from arbig.backtest.performance import (
     statistics_of,
 )
 from arbig.backtest.plan import Costs, Matching, Opening, Plan, StrategyPlan
-from arbig.backtest.result import Day, Result
+from arbig.backtest.result import Day, Failure, Result
 from arbig.backtest.series import BarSeries
 from arbig.domain.fees import FeeSchedule
 from arbig.domain.instruments import InstrumentBook, ProductRow
@@ -255,9 +255,13 @@ def test_what_is_open_is_valued_as_the_account_is():
     assert (trip.exit_price, trip.pnl) == (605.0, 8000.0)
 
 
-def test_what_a_failed_strategy_left_open_is_valued_on_its_last_day():
-    (trip,) = round_trips_of(run(trade(1, LONG, 601.0), profits=[0.0], matching=Matching.VNPY))
-    assert (trip.exit_price, trip.bars) == (605.0, 7)
+@pytest.mark.parametrize(("matching", "price", "bars"), [(Matching.REALISTIC, 603.0, 3), (Matching.VNPY, 599.0, 4)])
+def test_what_a_failed_strategy_left_open_is_valued_when_it_failed(matching, price, bars):
+    """At four minutes past nine: the fourth bar is over, the fifth, named by that time, is what vnpy just saw."""
+    result = run(trade(1, LONG, 601.0), profits=[0.0], matching=matching)
+    failure = Failure("ma", datetime(2025, 9, 1, 9, 4, tzinfo=SHANGHAI), "ZeroDivisionError")
+    (trip,) = round_trips_of(replace(result, failures=(failure,)))
+    assert (trip.exit_price, trip.bars) == (price, bars)
 
 
 def test_lots_from_before_the_first_day_are_trips_from_its_start():

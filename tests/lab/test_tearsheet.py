@@ -107,6 +107,30 @@ def _in_vnpy_matching(run: BacktestResult) -> Result:
     return played(replace(run.plan, matching=Matching.VNPY, costs=Costs(rate=0.00002, slippage=0.02)))
 
 
+class Failing(CtaTemplate):
+    """Buys two lots and raises days later, still holding them."""
+
+    author = "tests"
+
+    def on_init(self) -> None:
+        self.seen = 0
+
+    def on_bar(self, bar: BarData) -> None:
+        self.seen += 1
+        if self.seen == 100:
+            self.buy(bar.close_price + 1, 2)
+        if self.seen == 1500:
+            raise ZeroDivisionError("the author divided by nothing")
+
+
+@pytest.mark.parametrize("matching", ["realistic", "vnpy"])
+def test_what_a_failed_run_holds_is_worth_what_its_account_says(desk, matching):
+    failed = desk.backtest(Failing, "au2512", START, END, matching=matching)
+    (trip,) = round_trips_of(failed.result)
+    assert trip.is_open and trip.bars is not None and 1390 < trip.bars < 1410
+    assert trip.net_pnl == pytest.approx(sum(day.net_pnl for day in failed.result.days), abs=0.01)
+
+
 def test_the_file_is_one_and_its_folder_is_made(run, tmp_path):
     path = run.tearsheet().save(tmp_path / "new" / "sheet.html")
     assert path.stat().st_size < 3_000_000

@@ -165,10 +165,10 @@ def _joined(pieces: Sequence[_Piece], sizes: Mapping[str, float], prices: Mappin
 
 def round_trips_of(result: Result) -> tuple[RoundTrip, ...]:
     """Every round trip of a run with its costs, its worst and best moment and the bars it was held. What is open when
-    its strategy's days end is valued as the account was: at the day's settlement price, in matching `vnpy` at the last
-    price."""
-    last, sizes = _last_days(result), _sizes(result.plan)
-    series = {name: _until(result.plan, last[name]) for name in last}
+    its strategy's days end is valued as the account was: at the day's settlement price, in matching `vnpy` or after a
+    failure at the last price."""
+    sizes = _sizes(result.plan)
+    series = {one.name: _lived(result, one.name) for one in result.plan.strategies}
     return tuple(
         _with_path(trip, series[trip.strategy_name][trip.vt_symbol], sizes[trip.vt_symbol])
         for trip in _trips_of(result)
@@ -179,13 +179,11 @@ def _trips_of(result: Result) -> tuple[RoundTrip, ...]:
     """Without their worst and best moment, which no figure needs and which take longest."""
     plan = result.plan
     found: list[RoundTrip] = []
-    last = _last_days(result)
     for one in plan.strategies:
         carried = tuple(_carried(plan, one))
         trades = [trade for trade in result.trades if trade.strategy_name == one.name]
         costs = (*(Cost() for _ in carried), *costs_of(plan, trades))
-        series = _until(plan, last[one.name])
-        marks = {name: _mark(plan, name, rows) for name, rows in series.items() if len(rows)}
+        marks = dict(_marks(result, one.name))
         found += round_trips((*carried, *trades), _sizes(plan), costs, marks)
     return tuple(sorted(found, key=lambda trip: (trip.is_open, trip.exit_time or trip.entry_time)))
 
@@ -217,23 +215,41 @@ def _first_moment(plan: Plan, name: str) -> Time:
     return first.replace(tzinfo=SHANGHAI)
 
 
-def _last_days(result: Result) -> dict[str, date]:
-    """Of each strategy the last trading day it has; one that failed has none after that."""
-    days = {day.strategy_name: day.trading_day for day in result.days}
-    return {one.name: days.get(one.name, result.plan.end) for one in result.plan.strategies}
+def _lived(result: Result, name: str) -> dict[str, BarSeries | TickSeries]:
+    """The rows a strategy lived through: up to its last day, or to the moment it failed."""
+    plan = result.plan
+    last = max((day.trading_day for day in result.days if day.strategy_name == name), default=plan.end)
+    rows = {symbol: one.days(plan.start, last) for symbol, one in plan.series.items()}
+    end = _failed(result, name)
+    return rows if end is None else {symbol: one.rows(0, _seen(plan, one, end)) for symbol, one in rows.items()}
 
 
-def _until(plan: Plan, last: date) -> dict[str, BarSeries | TickSeries]:
-    return {name: one.days(plan.start, last) for name, one in plan.series.items()}
+def _failed(result: Result, name: str) -> Time | None:
+    return next((one.datetime for one in result.failures if one.strategy_name == name), None)
+
+
+def _seen(plan: Plan, series: Series, moment: Time) -> int:
+    """How many rows were over at a moment of a run: in matching `realistic` a bar speaks at its end, in `vnpy` it is
+    named by its start."""
+    if plan.matching is Matching.REALISTIC and isinstance(series, BarSeries):
+        return series.before(moment)
+    return series.before(moment + timedelta(milliseconds=1))
+
+
+def _marks(result: Result, name: str) -> Iterator[tuple[str, float]]:
+    """The prices at which a strategy's account stands in the end."""
+    plan, broken_off = result.plan, _failed(result, name) is not None
+    for symbol, rows in _lived(result, name).items():
+        if len(rows):
+            at_last = broken_off or plan.matching is Matching.VNPY
+            yield symbol, float(_closes(rows)[-1]) if at_last else _settlement(plan, symbol, rows)
 
 
 def _sizes(plan: Plan) -> dict[str, float]:
     return {name: plan.book.get(name, plan.start).size for name in plan.series}
 
 
-def _mark(plan: Plan, name: str, series: Series) -> float:
-    if plan.matching is Matching.VNPY:
-        return float(_closes(series)[-1])
+def _settlement(plan: Plan, name: str, series: Series) -> float:
     day: date = series.trading_day[-1].astype(date)
     instrument = plan.book.get(name, day)
     return settlement_of(series, series.first_of(day), len(series), instrument, Grid(instrument.price_tick))
@@ -328,8 +344,8 @@ def _day(trade: TradeData) -> date:
 
 def exposure_of(result: Result, trips: Iterable[RoundTrip]) -> float:
     """The share of the run's minutes (of the contracts' bars) in which any lot was held; NaN without a bar."""
-    plan = result.plan
-    times = [one.days(plan.start, plan.end).datetime.astype("datetime64[m]") for one in plan.series.values()]
+    lived = [rows for one in result.plan.strategies for rows in _lived(result, one.name).values()]
+    times = [rows.datetime.astype("datetime64[m]") for rows in lived]
     minutes = np.unique(np.concatenate(times)) if times else np.empty(0, "datetime64[m]")
     if not len(minutes):
         return nan

@@ -158,14 +158,22 @@ def _fill_words(trade: TradeData) -> str:
 
 
 def _link_columns(bars: Candles, trips: Sequence[RoundTrip]) -> dict[str, list[Any]]:
-    last = len(bars) - 1
+    ends = [end_of(bars, trip) for trip in trips]
     return {
         "x0": [row_at(bars.time, trip.entry_time) for trip in trips],
         "y0": [trip.entry_price for trip in trips],
-        "x1": [row_at(bars.time, trip.exit_time) if trip.exit_time else last for trip in trips],
+        "x1": ends,
         "y1": [trip.exit_price for trip in trips],
         "color": [UP_RED if trip.net_pnl > 0 else DOWN_GREEN for trip in trips],
     }
+
+
+def end_of(bars: Candles, trip: RoundTrip) -> int:
+    """The row of a trip's exit; of one still open the last row it was held."""
+    if trip.exit_time is not None:
+        return row_at(bars.time, trip.exit_time)
+    held = len(bars) if trip.bars is None else row_at(bars.time, trip.entry_time) + max(trip.bars, 1)
+    return min(held, len(bars)) - 1
 
 
 def _draw_candles(prices: Any, volumes: Any, source: ColumnDataSource, price_tick: float) -> Any:

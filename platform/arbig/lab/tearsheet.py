@@ -50,6 +50,7 @@ from arbig.lab.charts import (
     DOWN_GREEN,
     UP_RED,
     asset,
+    end_of,
     equity_chart,
     equity_drawing,
     price_chart,
@@ -361,12 +362,12 @@ def _distribution_words(results: Floats) -> str:
 
 def _trips_words(run: Run) -> str:
     still = sum(trip.is_open for trip in run.trips)
-    more = f" · {still} still open, at the last price 未平仓{still}笔，按最新价" if still else ""
+    more = f" · {still} still open, valued as the account is 未平仓{still}笔，按账户估值" if still else ""
     return heading("Round trips", f"逐笔交易（点击一行在图中查看 click a row to see it in the chart）{more}")
 
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
-    ("strategy", "strategy 策略", 110),
+    ("strategy", "strategy 策略", 150),
     ("contract", "contract 合约", 90),
     ("side", "side 方向", 66),
     ("volume", "lots 手数", 58),
@@ -463,14 +464,10 @@ def _milliseconds(moment: Time | None) -> float:
 def _places(run: Run) -> Iterator[tuple[int, int]]:
     """Where each trip stands in its contract's chart."""
     plan = run.plan
-    times = {name: candles(plan.series[name].days(plan.start, plan.end)).time for name in run.charted}
+    drawn = {name: candles(plan.series[name].days(plan.start, plan.end)) for name in run.charted}
     for trip in run.trips:
-        rows = times.get(trip.vt_symbol)
-        if rows is None:
-            yield -1, -1
-        else:
-            last = len(rows) - 1 if trip.exit_time is None else row_at(rows, trip.exit_time)
-            yield row_at(rows, trip.entry_time), last
+        bars = drawn.get(trip.vt_symbol)
+        yield (-1, -1) if bars is None else (row_at(bars.time, trip.entry_time), end_of(bars, trip))
 
 
 # ---- what it was told, what it cost -------------------------------------------------------------------------------
