@@ -107,6 +107,31 @@ def test_a_recording_that_dies_half_way_is_done_again_at_the_next_start(
     asyncio.run(story())
 
 
+def test_a_day_that_cannot_be_set_aside_is_recorded_with_the_next(
+    new_house: Any, kit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something stands where the folder should be; bars and ticks go on."""
+
+    async def story() -> None:
+        house = new_house("recorded", record_ticks=True)
+        await house.start()
+        in_the_way = house.settings.data / "market" / "finished"
+        in_the_way.write_text("")
+        first, last = map(kit.at, LAST_MINUTES)
+        gold = kit.tick("15 14:59:10", 900.0, 10)
+        await house.play(first, gold, last, kit.event(EventType.SETTLED))
+        assert "ticks stay in data/market and are recorded later" in caplog.text
+        assert journals(house) == ["2025-10-15.jsonl"]
+        in_the_way.unlink()
+        next_day = {"trading_day": date(2025, 10, 16)}
+        await house.play(kit.tick("15 21:00:10", 900.0, 5, **next_day), kit.tick("15 21:01:10", 900.0, 6, **next_day))
+        await recorded(house, lambda: journals(house) == ["2025-10-16.jsonl"] and no_rest(house))
+        assert ticks_of(house) == as_recorded([gold])
+        await house.stop()
+
+    asyncio.run(story())
+
+
 def test_a_day_that_ended_while_market_was_away_is_recorded_at_its_start(new_house: Any, kit: Any) -> None:
     """The line that the kill tore is no tick."""
 

@@ -40,12 +40,16 @@ class Recorder:
         self.finished = finished
         self._ticks = ticks
         self._something = asyncio.Event()
-        self._failed = Complaints(clock, "recorded ticks stay in data/market/finished and are tried again")
+        self._failed = Complaints(clock, "ticks stay in data/market and are recorded later")
 
     def take(self, journal: Path) -> None:
-        """The journal of a day that is over."""
-        set_aside(journal, self.finished)
-        self._something.set()
+        """The journal of a day that is over. One that cannot be moved stays, and is tried again with the next day."""
+        try:
+            set_aside(journal, self.finished)
+        except OSError as error:
+            self._failed.add(str(error))
+        else:
+            self._something.set()
 
     async def live(self) -> None:
         """One process at a time, for as long as Market lives."""
