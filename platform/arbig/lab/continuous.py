@@ -59,7 +59,8 @@ class Roll:
 @dataclass(frozen=True, eq=False)
 class Continuous:
     """`series`: the bars, under the newest contract's name; `rolls`: the roll table, oldest first; `contracts`: which
-    contract each trading day is of."""
+    contract each trading day is of. Adjusted prices need not lie on the price tick. A backtest takes the series in a
+    contract's place: `replace(plan, series={gold.series.vt_symbol: gold.series}, start=...)`."""
 
     product: str
     series: BarSeries
