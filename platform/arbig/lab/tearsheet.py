@@ -349,7 +349,7 @@ def written(figures: Statistics, key: str) -> str:
 def _care(figures: Statistics) -> str:
     """What has to be read with care though it is a number."""
     said = dict.fromkeys(note for key, note in figures.notes.items() if not isnan(figures[key]))
-    return "".join(f"<small>{escape(note)}</small>" for note in said)
+    return "".join(f"<small>{escape(note)} 样本较少，谨慎解读</small>" for note in said)
 
 
 # ---- round trips --------------------------------------------------------------------------------------------------
