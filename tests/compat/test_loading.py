@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -276,6 +278,22 @@ def test_a_strategy_and_the_signals_beside_it_may_both_be_vnpys(tmp_path: Path) 
     )
     text = THEIRS + "from signals_of_x import Mine\nassert Mine().signal_pos == 0"
     assert load_class(written(tmp_path, text + SMALL), "Small")
+
+
+def test_a_folder_of_signals_beside_the_strategy_may_be_vnpys(tmp_path: Path) -> None:
+    (tmp_path / "pack_of_x").mkdir()
+    written(tmp_path / "pack_of_x", "from pack_of_x.slow import Slow", "__init__")
+    written(tmp_path / "pack_of_x", "from vnpy_ctastrategy import CtaSignal\nclass Slow(CtaSignal):\n    pass", "slow")
+    text = THEIRS + "from pack_of_x import Slow\nassert Slow.on_bar"
+    assert load_class(written(tmp_path, text + SMALL), "Small")
+
+
+def test_vnpy_itself_still_imports_its_own_strategies(real: Callable[[str], ModuleType]) -> None:
+    """In a process that has loaded the same file for us: whoever compares both needs both."""
+    ours = load_class(BUNDLED / "double_ma_strategy.py", "DoubleMaStrategy")
+    theirs = real("vnpy_ctastrategy.strategies.double_ma_strategy").DoubleMaStrategy
+    assert theirs.__mro__[1] is real("vnpy_ctastrategy").CtaTemplate
+    assert ours.__mro__[1] is CtaTemplate
 
 
 def test_vnpys_calls_of_its_engine_are_told_the_contract(tmp_path: Path) -> None:

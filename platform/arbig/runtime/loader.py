@@ -9,6 +9,7 @@ import ast
 import difflib
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +78,9 @@ class StrategyLoader(SourceFileLoader):
     """Runs a strategy file, or one beside it. One that was written for vnpy finds our names where it imports vnpy's.
     No bytecode is kept: the file may also be imported by vnpy itself."""
 
-    def get_code(self, fullname: str) -> CodeType:
+    def get_code(self, fullname: str) -> CodeType | None:
+        if fullname.startswith("vnpy"):
+            return super().get_code(fullname)  # vnpy's own package, imported by whoever compares us with it
         source: Any = self.get_data(self.path)
         if b"vnpy" in source:
             from arbig.compat.rewriting import rewritten
@@ -92,7 +95,7 @@ _folders: set[str] = set()
 
 def _beside_strategies(folder: str) -> FileFinder:
     """How Python finds what strategy files import from their own folder. ImportError for every other folder."""
-    if folder not in _folders:
+    if not any(folder == known or folder.startswith(known + os.sep) for known in _folders):
         raise ImportError(folder)
     kinds: list[tuple[type[Loader], list[str]]] = [
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
