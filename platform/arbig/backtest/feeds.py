@@ -71,7 +71,7 @@ class Store:
 
     def _rows(self, recipe: Recipe, kernels: list[Kernel], size: int, row: int) -> Stretch | None:
         count = min(self._count(recipe, size, row, True), MATRIX_ROWS, len(self) - row)
-        values = self._computed(recipe, kernels, size, row, count)
+        values = self._computed(recipe, kernels, size, row, count, array=True)
         if values is None:
             return None
         return row, row + count, tuple(map(_readonly, values))
@@ -88,13 +88,13 @@ class Store:
         count = min(self._count(recipe, size, row, False), len(self) - row) + row - stop
         for at in range(stop, stop + count, MATRIX_ROWS):
             upto = min(at + MATRIX_ROWS, stop + count)
-            parts = self._computed(recipe, kernels, size, at, upto - at)
+            parts = self._computed(recipe, kernels, size, at, upto - at, array=False)
             if parts is None:
                 return None
             if values is None:
                 values = tuple(np.empty(len(self)) for _ in parts)
             for whole, part in zip(values, parts, strict=True):
-                whole[at:upto] = part[:, -1]
+                whole[at:upto] = part
         assert values is not None
         kept = self._kept[key] = start, stop + count, values
         self._kept.move_to_end(key)
@@ -102,11 +102,12 @@ class Store:
         return _from(kept)
 
     def _computed(
-        self, recipe: Recipe, kernels: list[Kernel], size: int, row: int, count: int
+        self, recipe: Recipe, kernels: list[Kernel], size: int, row: int, count: int, array: bool
     ) -> tuple[Array, ...] | None:
         parts: list[Array] = []
         for one in kernels:
-            made = one.windows(self.columns, size, row, count)
+            compute = one.windows if array else one.newest
+            made = compute(self.columns, size, row, count)
             if made is None:
                 return None
             parts += made

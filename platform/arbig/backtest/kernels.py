@@ -24,6 +24,10 @@ REALS = {"STDDEV": (1,), "SAR": (0, 1)}
 OUTPUTS = {"MACD": 3, "STOCH": 2, "AROON": 2}
 """How many arrays come out, where it is not one."""
 
+FRESH = {"CCI", "MAX", "MIN"}
+"""Their value is computed anew from the last n bars at every bar, so that the bars before need not be gone through.
+CCI adds up in the order of a ring of n places: it begins whole rings before the end, where the order is the same."""
+
 
 class Kernel:
     """One TA-Lib function with its options."""
@@ -42,20 +46,38 @@ class Kernel:
         made = [np.empty((count, size)) for _ in range(self.outputs)]
         for matrix in made:
             matrix[:, : self.lookback] = np.nan
-        if self.lookback >= size:
+        if self.lookback >= size or self._call(columns, size, first, count, 0, made, 8 * self.lookback):
             return made
+        return None
+
+    def newest(self, columns: Sequence[Array], size: int, first: int, count: int) -> list[Array] | None:
+        """Only the last value of each window."""
+        if self.lookback >= size:
+            return [np.full(count, np.nan) for _ in range(self.outputs)]
+        begin = 0
+        if self.name in FRESH:
+            begin = size - 1 - (size - 1 - self.lookback) % (self.lookback + 1)
+        made = [np.empty((count, size)) for _ in range(self.outputs)]
+        if not self._call(columns, size, first, count, begin, made, 0):
+            return None
+        return [matrix[:, size - 1 - max(begin, self.lookback)] for matrix in made]
+
+    def _call(
+        self, columns: Sequence[Array], size: int, first: int, count: int, begin: int, made: list[Array], at: int
+    ) -> bool:
         counts = np.zeros(2, np.int32)
         done = _loop()(
             self.address,
             tuple(columns[one].ctypes.data + 8 * (first - size + 1) for one in self.columns),
             self.options,
+            begin,
             size,
             count,
-            size - self.lookback,
+            size - max(begin, self.lookback),
             counts,
-            tuple(matrix.ctypes.data + 8 * self.lookback for matrix in made),
+            tuple(matrix.ctypes.data + at for matrix in made),
         )
-        return made if done == count else None
+        return bool(done == count)
 
 
 def kernel(call: Call) -> Kernel | None:

@@ -43,7 +43,10 @@ from arbig.domain.messages import (
 )
 from arbig.domain.sessions import CalendarError, Sessions
 from arbig.domain.template import (
+    CLOSE,
     LONG,
+    OPEN,
+    SHORT,
     STOP_PREFIX,
     BaseTemplate,
     CtaTemplate,
@@ -121,6 +124,13 @@ Stop = tuple[str, Direction, Offset, float, Any, int]
 it was cancelled. A strategy that sends some at every bar makes a million of them."""
 Fill = tuple[Order, float, int]
 """An order, the price of its fill, and the row."""
+
+
+WISHES = {"buy": (LONG, OPEN), "sell": (SHORT, CLOSE), "short": (SHORT, OPEN), "cover": (LONG, CLOSE)}
+
+
+def _nothing() -> None:
+    """Nobody watches."""
 
 
 class Place:
@@ -209,6 +219,7 @@ class VnpyEngine:
         assert issubclass(made, CtaTemplate)
         strategy = made(self, self.strategy_plan.name, self.vt_symbol, dict(self.strategy_plan.params))
         self.strategy = strategy
+        self._shorten(strategy)
         self._hears_orders = not is_silent(strategy.on_order)
         self._hears_stops = not is_silent(strategy.on_stop_order)
         self._hears_trades = not is_silent(strategy.on_trade)
@@ -216,6 +227,16 @@ class VnpyEngine:
         strategy.inited = True
         strategy.on_start()
         strategy.trading = True
+
+    def _shorten(self, strategy: CtaTemplate) -> None:
+        """The template's own words go straight to this engine; a strategy that has words of its own keeps them."""
+        kind = type(strategy)
+        if kind.send_order is CtaTemplate.send_order:
+            for name, (direction, offset) in WISHES.items():
+                if getattr(kind, name) is getattr(CtaTemplate, name):
+                    setattr(strategy, name, partial(self.wish, direction, offset))
+        if kind.put_event is CtaTemplate.put_event:
+            strategy.put_event = _nothing  # type: ignore[method-assign]
 
     def _play(self, start: int, stop: int) -> None:
         if isinstance(self.series, TickSeries):
@@ -321,6 +342,20 @@ class VnpyEngine:
         lock: bool,
         net: bool,
     ) -> list[str]:
+        return self.wish(direction, offset, price, volume, stop)
+
+    def wish(
+        self,
+        direction: Direction,
+        offset: Offset,
+        price: float,
+        volume: float,
+        stop: bool = False,
+        lock: bool = False,
+        net: bool = False,
+    ) -> list[str]:
+        if not self.strategy.trading:
+            return []
         steps = float(price) / self.tick
         nearest = (steps + 0.5) // 1.0
         rounded = self._prices.get(nearest) if -EDGE < steps - nearest < EDGE else None
