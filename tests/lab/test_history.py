@@ -146,6 +146,15 @@ def test_a_spoiled_file_is_named_with_its_row(kind: str, history: History) -> No
         history.bars("au2512")
 
 
+def test_a_file_without_rows_is_named(history: History) -> None:
+    history.generate("au2512", "2025-10-15", "2025-10-15")
+    path = history.folder / "au2512" / "2025-10-15.csv"
+    for text in (path.read_text().splitlines()[0] + "\n", ""):
+        path.write_text(text)
+        with pytest.raises(HistoryError, match=r"found no rows in the files|2025-10-15"):
+            history.bars("au2512")
+
+
 # ---- checking ----
 
 

@@ -43,6 +43,8 @@ def read_days(folder: Path, instrument: Instrument, days: Sequence[date]) -> Bar
     """The bars of these trading days as one series. Raises HistoryError naming file and row."""
     pieces = [read_day(folder / f"{day}.csv", instrument, day) for day in days]
     series = joined(pieces)
+    if not len(series):
+        raise HistoryError(f"{folder}: found no rows in the files of {days[0]} to {days[-1]}; import the days again")
     for row, column, found, expected in faults(series):
         ends = np.cumsum([len(piece) for piece in pieces])
         index = int(np.searchsorted(ends, row, side="right"))
