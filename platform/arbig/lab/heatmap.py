@@ -64,7 +64,8 @@ def table(sweep: Sweep, across: str, up: str | None, value: str = "target", most
         for name, line in zip(found.index[::-1], found.to_numpy(np.float64)[::-1], strict=True)
     )
     title = f"{_name(sweep, value)}: {f'{up} (down) by ' if up else ''}{across} (across){_others(sweep, across, up)}"
-    return f"<table><caption>{escape(title)}</caption><tr><th></th>{head}</tr>{body}</table>"
+    caption = f"<caption style='white-space:nowrap;text-align:left'>{escape(title)}</caption>"
+    return f"<table>{caption}<tr><th></th>{head}</tr>{body}</table>"
 
 
 def axes(sweep: Sweep, x: str | None, y: str | None) -> tuple[str, str | None]:
@@ -152,7 +153,8 @@ def _cell(value: float, low: float, high: float) -> str:
 
     place = round(255 * (value - low) / (high - low)) if high > low else 128
     ink = "white" if place < 140 else "black"
-    return f"<td style='background:{Viridis256[place]};color:{ink};text-align:right'>{value:.4g}</td>"
+    style = f"background:{Viridis256[place]};color:{ink};text-align:right;padding:.35em .8em"
+    return f"<td style='{style}'>{value:.4g}</td>"
 
 
 def _ends(found: pd.DataFrame) -> tuple[float, float]:
