@@ -135,6 +135,10 @@ class BarSeat(Seat):
         start = market.times[index].replace(tzinfo=SHANGHAI)
         return start if self.is_inside else start + market.length
 
+    @property
+    def stop_time(self) -> Time | None:
+        return self.moment if self.is_inside else None
+
     def event(self, market: Market) -> str | None:
         assert isinstance(market, BarMarket)
         index = market.row - market.first

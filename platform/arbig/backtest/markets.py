@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime as Time
+from datetime import timedelta
 from math import inf, nan
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class Market:
         self.orders: list[Order] = []
         self.stops: list[Stop] = []
         self.price = nan
+        self.length = timedelta()
         self.row = -1
         self.limit_up, self.limit_down = inf, 0.0
 
@@ -55,6 +57,10 @@ class Market:
 
     def row_time(self, row: int) -> Time:
         return aware(self.series.datetime[row])
+
+    def row_end(self, row: int) -> Time:
+        """When the bar of a row was over."""
+        return self.row_time(row) + self.length
 
     def worst(self, direction: Direction) -> float:
         """The limit price that takes whatever is there; infinite or zero where the limits are not known."""

@@ -7,6 +7,8 @@ from datetime import date
 from datetime import datetime as Time
 from typing import Any
 
+import msgspec
+
 from arbig.backtest.markets import Market
 from arbig.domain.messages import Detail, Direction, Offset, OrderData, OrderType, Status
 from arbig.domain.template import StopOrder, StopOrderStatus
@@ -113,27 +115,24 @@ class Order:
         )
 
 
-@dataclass(slots=True, eq=False)
-class Stop:
-    """A stop order, which waits here and is unknown to the exchange until it triggers."""
+class Stop(msgspec.Struct, eq=False, gc=False):
+    """A stop order, which waits here and is unknown to the exchange until it triggers. `born` is left out where its row
+    says it: when that bar was over. There are very many, so the garbage collector is not told of them."""
 
     number: int
     name: str
     market: Market
     direction: Direction
+    sign: int
     offset: Offset
     price: float
     volume: int
     since: int
-    born: Time
+    born: Time | None
     lock: bool
     net: bool
     names: tuple[str, ...] = ()
     status: StopOrderStatus = StopOrderStatus.WAITING
-    sign: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sign = self.direction.sign
 
     def report(self) -> StopOrder:
         return StopOrder(
@@ -144,7 +143,7 @@ class Stop:
             volume=self.volume,
             stop_orderid=self.name,
             strategy_name=self.market.strategy_name,
-            datetime=self.born,
+            datetime=self.market.row_end(self.since) if self.born is None else self.born,
             lock=self.lock,
             net=self.net,
             vt_orderids=self.names,

@@ -159,6 +159,8 @@ def _result(plan: Plan, seats: Sequence[Seat], failures: Sequence[Failure], warn
         *(order.report() for seat in seats for order in seat.all_working()),
         *(stop.report() for seat in seats for stop in seat.waiting.values()),
     ]
+    for seat in seats:
+        seat.let_go()
     return Result(
         plan=plan,
         orders=Records(lambda: _merged([[order.report() for order in seat.orders] for seat in seats])),

@@ -27,6 +27,7 @@ from arbig.backtest.orders import Order, Stop, Wish
 from arbig.backtest.plan import Plan, StrategyPlan
 from arbig.backtest.result import Day, Log
 from arbig.backtest.series import BarSeries, TickSeries
+from arbig.backtest.vnpy import is_silent
 from arbig.domain.counter import ABOVE_LIMIT, AT_THE_CLOSE, BELOW_LIMIT, FORBIDDEN_NOW, error_message
 from arbig.domain.messages import (
     BarData,
@@ -108,6 +109,11 @@ class Seat(ABC):
     def moment(self) -> Time:
         """Now, on the exchange's clock."""
 
+    @property
+    def stop_time(self) -> Time | None:
+        """When a stop order is placed; left out where its row will say it."""
+        return self.moment
+
     @abstractmethod
     def event(self, market: Market) -> str | None:
         """The bar or tick the strategy is answering."""
@@ -138,8 +144,8 @@ class Seat(ABC):
         kind, params = self.strategy_plan.kind, dict(self.strategy_plan.params)
         if issubclass(kind, CtaTemplate):
             self.strategy = kind(self, self.name, self.strategy_plan.vt_symbols[0], params)
-            self._hears_orders = kind.on_order is not CtaTemplate.on_order
-            self._hears_stops = kind.on_stop_order is not CtaTemplate.on_stop_order
+            self._hears_orders = not is_silent(self.strategy.on_order)
+            self._hears_stops = not is_silent(self.strategy.on_stop_order)
         else:
             assert issubclass(kind, StrategyTemplate)
             self.strategy = kind(self, self.name, list(self.strategy_plan.vt_symbols), params)
@@ -239,7 +245,8 @@ class Seat(ABC):
     ) -> str:
         number = len(self.stops) + 1
         name = f"{STOP_PREFIX}{self.name}.{number}"
-        stop = Stop(number, name, market, direction, offset, price, lots, market.row, self.moment, lock, net)
+        sign = 1 if direction is Direction.LONG else -1
+        stop = Stop(number, name, market, direction, sign, offset, price, lots, market.row, self.stop_time, lock, net)
         self.stops.append(stop)
         self.waiting[name] = stop
         market.stops.append(stop)
@@ -534,6 +541,12 @@ class Seat(ABC):
         self.positions = tuple(rows)
 
     # ---- EnginePort: the rest
+
+    def let_go(self) -> None:
+        """Nothing waits any more."""
+        for market in self.markets.values():
+            market.stops.clear()
+            market.orders.clear()
 
     def log(self, message: str) -> None:
         self.logs.append(Log(self.moment, self.name, message))
