@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from math import isclose
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ from arbig.lab.sweeps import Sweep
 from arbig.runtime.loader import load_class
 
 SYMBOL = "au2512"
-HISTORY = ("2025-05-06", "2025-11-14")
+HISTORY = (date(2025, 5, 6), date(2025, 11, 14))
 WARMUP_TRADING_DAYS = 12
 WORKERS = 2
 TARGET = "total_net_pnl"
@@ -68,7 +69,8 @@ def run(folder: Path, days: int, sets: int | None = None) -> dict[str, Any]:
     """`days`: trading days that are traded; `sets`: only so many values of every first parameter (None: all)."""
     with TemporaryDirectory(dir=folder) as place:
         desk = Desk(data=Path(place) / "data", history=Path(place) / "bars")
-        desk.history.generate(SYMBOL, *HISTORY, seed=1)
+        known = desk.calendar.days_between(*HISTORY)[: WARMUP_TRADING_DAYS + days]
+        desk.history.generate(SYMBOL, known[0], known[-1], seed=1)
         return {"days": days, "strategies": [_measured(desk, Path(place), case, days, sets) for case in CASES]}
 
 
