@@ -27,13 +27,14 @@ def cells(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a notebook needs beside it; what it writes stays there."""
-    place = tmp_path_factory.mktemp("house")
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of what a notebook needs beside it; what it writes stays there, and no other notebook sees it."""
     for name in ("config", "strategies", "notebooks"):
-        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
-    return place
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
+        )
+    return tmp_path
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
