@@ -27,7 +27,7 @@ from arbig.domain.template import BarGenerator
 
 FIRST_ROWS, MOST_ROWS = 32, 2048
 """How many windows are computed at once: few for who asks once, many for who asks at every bar."""
-MATRIX_ROWS = 256
+MATRIX_ROWS = 512
 """A matrix of windows stays in the processor's cache."""
 KEPT_LONGER = 64
 KEPT_BYTES = 128 * 2**20
