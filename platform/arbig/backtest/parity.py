@@ -17,6 +17,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
+from arbig.backtest.matching import Matcher, Outcome, Resting
+from arbig.backtest.series import TickSeries
 from arbig.domain.messages import Direction, Offset, Status
 
 SAME_MOMENT = timedelta(milliseconds=1)
@@ -59,7 +61,8 @@ class Fill(NamedTuple):
 
 @dataclass(frozen=True)
 class Order:
-    """One order of one side. `by_hand`: a person's, another terminal's or the broker's, not the strategy's own."""
+    """One order of one side. `by_hand`: a person's, another terminal's or the broker's, not the strategy's own;
+    `arrived`: when the exchange took it, `ended`: when it was cancelled; None where that is not known."""
 
     order_id: str
     symbol: str
@@ -73,6 +76,8 @@ class Order:
     cause: Cause | None = None
     by_hand: bool = False
     words: str = ""
+    arrived: Time | None = None
+    ended: Time | None = None
 
     @property
     def is_opening(self) -> bool:
@@ -85,11 +90,6 @@ class Order:
     @property
     def first_fill(self) -> Time | None:
         return self.fills[0].moment if self.fills else None
-
-    @property
-    def rested(self) -> bool:
-        """It did not take what it found on arrival."""
-        return bool(self.fills) and self.fills[0].moment - self.sent > SAME_MOMENT
 
 
 class Pair(NamedTuple):
@@ -111,11 +111,10 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A pair and its part of the difference, by cause. `root`: what parted the two sides at this order, if anything."""
+    """A pair and its part of the difference, by cause."""
 
     pair: Pair
     amounts: Amounts = field(default_factory=dict)
-    root: Bucket | None = None
 
     @property
     def difference(self) -> Fraction:
@@ -161,11 +160,74 @@ def worth(orders: Iterable[Order], sizes: Mapping[str, float], marks: Mapping[st
 
 
 def split(
-    pairs: Sequence[Pair], sizes: Mapping[str, float], marks: Mapping[str, float], quote: Quote
+    pairs: Sequence[Pair],
+    sizes: Mapping[str, float],
+    marks: Mapping[str, float],
+    quote: Quote,
+    expected: Mapping[str, tuple[Fill, ...]] | None = None,
 ) -> tuple[Row, ...]:
-    """Live minus replay, order by order. `sizes`: units a lot, `marks`: what lots are worth in the end, by symbol."""
+    """Live minus replay, order by order. `sizes`: units a lot, `marks`: what lots are worth in the end, by symbol.
+    `expected`: by order_id, what live's orders would have had in the market they came to (`executed`): live against
+    that is price, that against the replay is timing. Without it the market's own price at the two moments decides."""
     apart: dict[str, deque[_Lots]] = {}
-    return tuple(_row(pair, sizes, marks, quote, apart.setdefault(pair.any.symbol, deque())) for pair in pairs)
+    prices = _Prices(sizes, marks, quote, expected or {})
+    return tuple(_row(pair, prices, apart.setdefault(pair.any.symbol, deque())) for pair in pairs)
+
+
+def executed(orders: Iterable[Order], ticks: TickSeries) -> dict[str, tuple[Fill, ...]]:
+    """What the simulated exchange would have given these orders of one contract, each when it came to the market.
+    Where that is not known: at its first fill if it took there, else when it was sent. Fees are left out."""
+    sent = [order for order in orders if order.status is not Status.REJECTED]
+    arrivals = deque(sorted(((_arrival(order), n) for n, order in enumerate(sent)), key=lambda one: one[0]))
+    found: dict[str, list[Fill]] = {order.order_id: [] for order in sent}
+    matcher, row = Matcher(), 0
+    while arrivals or matcher.orders:
+        if not matcher.orders:  # nothing can happen before the next order comes
+            row = max(row, ticks.before(arrivals[0][0] + SAME_MOMENT) - 1)
+        if row >= len(ticks):
+            break
+        tick = ticks.tick(max(row, 0))
+        outcome = matcher.on_tick(tick)
+        matcher, row = outcome.matcher, row + 1
+        _note(found, outcome, tick.datetime)
+        until = ticks.tick(row).datetime if row < len(ticks) else None
+        matcher = _without_cancelled(matcher, sent, until)
+        while arrivals and (until is None or arrivals[0][0] + SAME_MOMENT < until):
+            when, n = arrivals.popleft()
+            outcome = matcher.enter(_resting(sent[n], n))
+            matcher = outcome.matcher
+            _note(found, outcome, when)
+    return {name: tuple(fills) for name, fills in found.items()}
+
+
+def _arrival(order: Order) -> Time:
+    if order.arrived is not None:
+        return order.arrived
+    first = order.first_fill
+    took = first is not None and abs(order.fills[0].price - order.price) > 1e-9
+    return first if took and first is not None else order.sent
+
+
+def _resting(order: Order, number: int) -> Resting:
+    return Resting(
+        order_id=order.order_id,
+        direction=order.direction,
+        price=order.price,
+        volume=order.volume,
+        sequence=number + 1,
+    )
+
+
+def _note(found: dict[str, list[Fill]], outcome: Outcome, when: Time) -> None:
+    for name, price, volume in outcome.fills:
+        found[name].append(Fill(when, price, volume))
+
+
+def _without_cancelled(matcher: Matcher, orders: Iterable[Order], until: Time | None) -> Matcher:
+    for order in orders:
+        if order.ended is not None and until is not None and order.ended < until:
+            matcher = matcher.cancel(order.order_id).matcher
+    return matcher
 
 
 def total(rows: Iterable[Row]) -> Amounts:
@@ -212,43 +274,73 @@ class _Part(NamedTuple):
     volume: int
 
 
-def _row(pair: Pair, sizes: Mapping[str, float], marks: Mapping[str, float], quote: Quote, apart: deque[_Lots]) -> Row:
+@dataclass(frozen=True)
+class _Prices:
+    sizes: Mapping[str, float]
+    marks: Mapping[str, float]
+    quote: Quote
+    expected: Mapping[str, tuple[Fill, ...]]
+
+
+class _Step(NamedTuple):
+    """From one list of fills to another: to what a price that differs is owed, and to what a lot."""
+
+    mine: tuple[Fill, ...]
+    theirs: tuple[Fill, ...]
+    price: Bucket | None
+    root: Bucket
+
+
+def _row(pair: Pair, prices: _Prices, apart: deque[_Lots]) -> Row:
     order = pair.any
-    size, mark, sign = exact(sizes[order.symbol]), exact(marks[order.symbol]), order.direction.sign
+    size, mark = exact(prices.sizes[order.symbol]), exact(prices.marks[order.symbol])
+    sign = order.direction.sign
     amounts: Amounts = {}
 
     def add(bucket: Bucket, amount: Fraction) -> None:
         if amount:
             amounts[bucket] = amounts.get(bucket, Fraction(0)) + amount
 
-    common, live_left, replay_left = _zipped(pair)
-    for mine, theirs in common:
-        lots = sign * mine.volume * size
-        add(Bucket.FEE, theirs.fee - mine.fee)
-        for bucket, yuan in _of_prices(pair, mine, theirs, quote):
-            add(bucket, -lots * yuan)
-    root = _root(pair)
-    parted = False
-    for side, parts in ((1, live_left), (-1, replay_left)):
-        for part in parts:
-            amount = side * (sign * part.volume * size * (mark - part.price) - part.fee)
-            for lots, bucket in _traced(side * sign * part.volume, root, apart):
-                parted = parted or bucket is root
-                add(bucket, amount * abs(lots) / part.volume)
-    return Row(pair, amounts, root if parted else next(iter(amounts), None))
+    for step in _steps(pair, prices):
+        common, mine_left, theirs_left = _zipped(step)
+        for mine, theirs in common:
+            lots = sign * mine.volume * size
+            add(Bucket.FEE, theirs.fee - mine.fee)
+            for bucket, yuan in _of_prices(step, pair, mine, theirs, prices.quote):
+                add(bucket, -lots * yuan)
+        for side, parts in ((1, mine_left), (-1, theirs_left)):
+            for part in parts:
+                amount = side * (sign * part.volume * size * (mark - part.price) - part.fee)
+                for met, bucket in _traced(side * sign * part.volume, step.root, apart):
+                    add(bucket, amount * abs(met) / part.volume)
+    return Row(pair, {bucket: amount for bucket, amount in amounts.items() if amount})
 
 
-def _zipped(pair: Pair) -> tuple[list[tuple[_Part, _Part]], list[_Part], list[_Part]]:
+def _steps(pair: Pair, prices: _Prices) -> tuple[_Step, ...]:
+    live, replay = pair
+    if live is None or replay is None:
+        root = Bucket.MANUAL if live is not None and live.by_hand else Bucket.SIGNAL
+        return (_Step(live.fills if live else (), replay.fills if replay else (), None, root),)
+    grown = Bucket.SIGNAL if live.volume != replay.volume else None
+    between = prices.expected.get(live.order_id)
+    if between is None:
+        return (_Step(live.fills, replay.fills, None, grown or _root(live, replay)),)
+    paid = live if live.fills else replay
+    fee = sum(fill.fee for fill in paid.fills) / max(paid.traded, 1)
+    there = tuple(fill._replace(fee=fee * fill.volume) for fill in between)
+    return (
+        _Step(live.fills, there, Bucket.PRICE, Bucket.PRICE),
+        _Step(there, replay.fills, Bucket.TIMING, grown or Bucket.TIMING),
+    )
+
+
+def _zipped(step: _Step) -> tuple[list[tuple[_Part, _Part]], list[_Part], list[_Part]]:
     """Lot against lot in the order of their fills, and what either side has more."""
-    queues = [
-        deque(
-            _Part(fill.moment, exact(fill.price), exact(fill.fee), fill.volume)
-            for fill in (order.fills if order is not None else ())
-        )
-        for order in pair
-    ]
+    mine, theirs = (
+        deque(_Part(fill.moment, exact(fill.price), exact(fill.fee), fill.volume) for fill in fills)
+        for fills in (step.mine, step.theirs)
+    )
     common: list[tuple[_Part, _Part]] = []
-    mine, theirs = queues
     while mine and theirs:
         volume = min(mine[0].volume, theirs[0].volume)
         common.append((_taken(mine, volume), _taken(theirs, volume)))
@@ -264,10 +356,12 @@ def _taken(parts: deque[_Part], volume: int) -> _Part:
     return part._replace(volume=volume, fee=fee)
 
 
-def _of_prices(pair: Pair, mine: _Part, theirs: _Part, quote: Quote) -> Iterable[tuple[Bucket, Fraction]]:
-    """Why the prices of the same lot differ: the market moved between the two moments, or the fill was another."""
+def _of_prices(step: _Step, pair: Pair, mine: _Part, theirs: _Part, quote: Quote) -> Iterable[tuple[Bucket, Fraction]]:
+    """Why the prices of the same lot differ."""
     apart = mine.price - theirs.price
-    if not apart or mine.moment == theirs.moment or _both_rested(pair):
+    if step.price is not None:
+        return ((step.price, apart),)
+    if not apart or mine.moment == theirs.moment:
         return ((Bucket.PRICE, apart),)
     order = pair.any
     here, there = (quote(order.symbol, part.moment, order.direction) for part in (mine, theirs))
@@ -277,23 +371,11 @@ def _of_prices(pair: Pair, mine: _Part, theirs: _Part, quote: Quote) -> Iterable
     return (Bucket.TIMING, moved), (Bucket.PRICE, apart - moved)
 
 
-def _both_rested(pair: Pair) -> bool:
-    """Sent at one moment, and neither took: they differ by what the queue gave them."""
-    live, replay = pair
-    assert live is not None and replay is not None
-    return live.rested and replay.rested and abs(live.sent - replay.sent) <= SAME_MOMENT
-
-
-def _root(pair: Pair) -> Bucket:
-    """What parts the sides when one has more lots of this order."""
-    live, replay = pair
-    if live is not None and live.by_hand:
-        return Bucket.MANUAL
-    if live is None or replay is None or live.volume != replay.volume:
-        return Bucket.SIGNAL
+def _root(live: Order, replay: Order) -> Bucket:
+    """What parts the sides when one has more of this order filled."""
     arrivals = (live.first_fill or live.sent, replay.first_fill or replay.sent)
     same = abs(live.sent - replay.sent) <= SAME_MOMENT and abs(arrivals[0] - arrivals[1]) <= SAME_MOMENT
-    return Bucket.PRICE if same or _both_rested(pair) else Bucket.TIMING
+    return Bucket.PRICE if same else Bucket.TIMING
 
 
 def _traced(lots: int, root: Bucket, apart: deque[_Lots]) -> Iterable[tuple[int, Bucket]]:

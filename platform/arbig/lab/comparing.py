@@ -11,7 +11,21 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from arbig.backtest.parity import Amounts, Bucket, Cause, Fill, Order, Pair, Row, exact, match, split, total, worth
+from arbig.backtest.parity import (
+    Amounts,
+    Bucket,
+    Cause,
+    Fill,
+    Order,
+    Pair,
+    Row,
+    exact,
+    executed,
+    match,
+    split,
+    total,
+    worth,
+)
 from arbig.backtest.plan import Opening
 from arbig.backtest.result import Result
 from arbig.domain import fees
@@ -21,7 +35,7 @@ from arbig.domain.messages import SHANGHAI, Direction, Exchange, Offset, OrderDa
 from arbig.domain.positions import Holding, Lots, NotHeld, Side
 from arbig.lab.desk import Desk
 from arbig.lab.history import History
-from arbig.lab.recorded import ParityError, Record, Setup, Tape
+from arbig.lab.recorded import Arrivals, ParityError, Record, Setup, Tape, arrivals
 from arbig.lab.replay import Leg, Quotes, Replay, leg, mark_of, replay
 from arbig.runtime.simulation import load_simulation
 
@@ -58,6 +72,7 @@ class Day:
     earlier: Sequence[TradeData]
     statement: RowMapping | None
     tape: Tape
+    arrivals: Mapping[str, Arrivals]
     legs: dict[str, Leg] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -65,7 +80,8 @@ class Day:
     def read(cls, desk: Desk, record: Record, tape: Tape, day: date, setups: Mapping[str, Setup]) -> Day:
         trades = [_trade(row) for row in record.trades(day)]
         earlier = [_trade(row) for row in record.trades_before(day)]
-        return cls(desk, day, setups, record.orders(day), trades, earlier, record.statement(day), tape)
+        heard = arrivals(desk.settings, day)
+        return cls(desk, day, setups, record.orders(day), trades, earlier, record.statement(day), tape, heard)
 
     def instrument(self, symbol: str) -> Instrument:
         return self.desk.book.get(symbol, self.day)
@@ -99,6 +115,7 @@ class Day:
         return [self._live_order(name, row, tuple(fills.get(name, ()))) for name, row in own.items()] + strays
 
     def _live_order(self, name: str, row: RowMapping, fills: tuple[Fill, ...]) -> Order:
+        heard = self.arrivals.get(name)
         return Order(
             order_id=name,
             symbol=row["symbol"],
@@ -112,6 +129,8 @@ class Day:
             cause=self._cause(row["cause"]),
             by_hand=row["strategy_name"] not in self.setups or not row["run_id"] or bool(row["forced"]),
             words=row["error_msg"] or "",
+            arrived=heard.arrived if heard else None,
+            ended=heard.ended if heard else row["updated_at"] if row["status"] == Status.CANCELLED else None,
         )
 
     def _cause(self, words: str | None) -> Cause | None:
@@ -203,7 +222,8 @@ def compare(
         ]
         mine = today.live_orders(setup.name)
         heard, whole = (_orders_of(result, opening, today.instrument) for result in (ran.heard, ran.whole))
-        rows += [(setup.name, row) for row in split(match(mine, heard), sizes, marks, quotes)]
+        there = _executed(today, mine)
+        rows += [(setup.name, row) for row in split(match(mine, heard), sizes, marks, quotes, there)]
         live += worth(mine, sizes, marks)
         replayed += worth(whole, sizes, marks)
         missed += worth(heard, sizes, marks) - worth(whole, sizes, marks)
@@ -222,7 +242,7 @@ def compare(
     return Outcome(
         day=today.day,
         strategies=tuple(one.name for one in wanted),
-        rows=tuple(rows),
+        rows=tuple(sorted(rows, key=lambda one: one[1].pair.moment)),
         amounts=amounts,
         live=live,
         replay=replayed,
@@ -236,6 +256,15 @@ def compare(
         warnings=tuple(today.warnings),
         results=results,
     )
+
+
+def _executed(today: Day, orders: Sequence[Order]) -> dict[str, tuple[Fill, ...]]:
+    """What the exchange's rules say of live's orders when they came; of contracts with ticks."""
+    found: dict[str, tuple[Fill, ...]] = {}
+    for symbol, one in today.legs.items():
+        if one.whole_ticks is not None:
+            found |= executed([order for order in orders if order.symbol == symbol], one.whole_ticks)
+    return found
 
 
 def _alone(orders: Sequence[Order]) -> list[Pair]:

@@ -279,10 +279,9 @@ def words(row: Row) -> str:
     if live is None or replay is None:
         return _of_one_side(row)
     said: list[str] = []
-    first = [one.first_fill or one.sent for one in (live, replay)]
-    late = (first[0] - first[1]).total_seconds()
+    late = ((live.arrived or live.first_fill or live.sent) - replay.sent).total_seconds()
     if abs(late) > 0.001:
-        said.append(f"live {'filled' if live.fills else 'sent'} {abs(late):.3g} s {'later' if late > 0 else 'sooner'}")
+        said.append(f"live came to the exchange {abs(late):.3g} s {'later' if late > 0 else 'sooner'}")
     if live.volume != replay.volume:
         said.append(f"{live.volume} lots live, {replay.volume} in the backtest")
     elif live.traded != replay.traded:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from datetime import datetime as Time
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, Select, create_engine, select
 from sqlalchemy.exc import DBAPIError
 
 from arbig.backtest.plan import PlanError
 from arbig.backtest.series import TickSeries
-from arbig.domain.messages import BarData, MessageError, TickData, decode
+from arbig.domain.messages import BarData, MessageError, OrderData, Status, TickData, decode
 from arbig.lab.barfiles import joined
 from arbig.runtime.files import SettingsError, read_yaml
 from arbig.runtime.loader import suggest
@@ -143,6 +145,27 @@ class Record:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+class Arrivals(NamedTuple):
+    """When the exchange took an order, and when it was cancelled there."""
+
+    arrived: Time
+    ended: Time | None
+
+
+def arrivals(settings: Settings, day: date) -> dict[str, Arrivals]:
+    """By order_id, as the Gateway's journal has heard it; it keeps some days only. Empty where it cannot be read."""
+    path = settings.data / "db" / "gateway.db"
+    found: dict[str, Arrivals] = {}
+    query = "SELECT payload FROM events WHERE kind = 'order' AND trading_day = ? ORDER BY id"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        for (payload,) in connection.execute(query, (str(day),)):
+            order = decode(OrderData, payload)
+            known = found.get(order.order_id, Arrivals(order.datetime, None))
+            is_over = order.status is Status.CANCELLED and known.ended is None
+            found[order.order_id] = known._replace(ended=order.datetime) if is_over else known
+    return found
 
 
 class Tape:
