@@ -229,9 +229,10 @@ class VnpyEngine:
         strategy.trading = True
 
     def _shorten(self, strategy: CtaTemplate) -> None:
-        """The template's own words go straight to this engine; a strategy that has words of its own keeps them."""
+        """The template's own words go straight to this engine; a strategy that has words of its own keeps them, and one
+        behind a recorder (the look-ahead proof) is heard by it."""
         kind = type(strategy)
-        if kind.send_order is CtaTemplate.send_order:
+        if kind.send_order is CtaTemplate.send_order and strategy.cta_engine is self:
             for name, (direction, offset) in WISHES.items():
                 if getattr(kind, name) is getattr(CtaTemplate, name):
                     setattr(strategy, name, partial(self.wish, direction, offset))
