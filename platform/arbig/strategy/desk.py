@@ -14,6 +14,7 @@ import structlog
 
 from arbig.bus.port import Entry
 from arbig.domain.messages import Direction, Offset, OrderData, OrderRequest, TradeData, encode, request_id_of
+from arbig.domain.protection import Exit
 from arbig.domain.template import STOP_PREFIX, StopOrder, StopOrderStatus, split_wish
 from arbig.strategy.configuration import RiskConfig
 from arbig.strategy.frames import (
@@ -29,7 +30,6 @@ from arbig.strategy.frames import (
 )
 from arbig.strategy.house import House
 from arbig.strategy.orders import Working, cancel_request, order_request, refusal, wish_of
-from arbig.strategy.protection import Exit
 
 log = structlog.get_logger()
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from arbig.domain import protection
 from arbig.domain.messages import BarData, Offset, OrderData, Status, TickData
+from arbig.domain.protection import Exit, is_locked
 from arbig.domain.template import StopOrder, StopOrderStatus, round_to
 from arbig.store.strategies import Effects, Lots
-from arbig.strategy import protection
 from arbig.strategy.desk import Desk, Item, Outcome
 from arbig.strategy.frames import SendOrder
-from arbig.strategy.protection import Exit
-from arbig.strategy.stops import crossing_price, fires_on_bar, fires_on_tick, is_locked
+from arbig.strategy.stops import crossing_price, fires_on_bar, fires_on_tick
 
 
 class Guard:

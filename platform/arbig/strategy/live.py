@@ -29,6 +29,7 @@ from arbig.domain.messages import (
     decode,
     encode,
 )
+from arbig.domain.protection import Exit
 from arbig.runtime.crash import crash_point
 from arbig.runtime.loader import Misconfigured, StrategyFault, find_class
 from arbig.store.strategies import Effects, Lots, Run
@@ -48,7 +49,6 @@ from arbig.strategy.guard import Guard
 from arbig.strategy.house import House
 from arbig.strategy.orders import lots_after
 from arbig.strategy.port import Died, Runner
-from arbig.strategy.protection import Exit
 
 log = structlog.get_logger()
 

@@ -22,13 +22,6 @@ def fires_on_bar(stop_order: StopOrder, bar: BarData) -> bool:
     return bar.low_price <= stop_order.price
 
 
-def is_locked(direction: Direction, tick: TickData) -> bool:
-    """The price stands at its limit and nobody is on the other side: an order would only queue."""
-    if direction is Direction.LONG:
-        return bool(tick.limit_up) and tick.last_price >= tick.limit_up and not tick.ask_volume_1
-    return bool(tick.limit_down) and tick.last_price <= tick.limit_down and not tick.bid_volume_1
-
-
 def crossing_price(direction: Direction, tick: TickData) -> float:
     """A limit price that takes whatever is there: the day's limit, where there is one."""
     if direction is Direction.LONG:

@@ -6,17 +6,43 @@ position is flat; at a price limit it stands there, and an alarm says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from arbig.domain.messages import Direction, OrderRequest, TickData
-from arbig.store.strategies import Lots
-from arbig.strategy.configuration import RiskConfig
-from arbig.strategy.stops import is_locked
+from arbig.domain.messages import Direction, TickData
 
 TICKS_ACROSS = 2
 REPRICE_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 3.0
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0)
+
+
+class Limits(Protocol):
+    """The block itself: percent of the average entry price."""
+
+    @property
+    def stop_loss_pct(self) -> float | None: ...
+    @property
+    def take_profit_pct(self) -> float | None: ...
+
+
+class Held(Protocol):
+    """A strategy's net position in a contract and its average entry price."""
+
+    @property
+    def volume(self) -> int: ...
+    @property
+    def price(self) -> float: ...
+
+
+class Asked(Protocol):
+    """An order that may still fill."""
+
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def price(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +68,7 @@ class Step:
     alarm: str | None = None
 
 
-def breach(lots: Lots, last_price: float, risk: RiskConfig) -> str | None:
+def breach(lots: Held, last_price: float, risk: Limits) -> str | None:
     """The sentence that says why this position must go, None while it may stay."""
     if not lots.volume or not lots.price:
         return None
@@ -56,12 +82,12 @@ def breach(lots: Lots, last_price: float, risk: RiskConfig) -> str | None:
     return None
 
 
-def closing_direction(lots: Lots) -> Direction:
+def closing_direction(lots: Held) -> Direction:
     return Direction.SHORT if lots.volume > 0 else Direction.LONG
 
 
 def next_step(
-    exit: Exit, lots: Lots, tick: TickData, price_tick: float, working: dict[str, OrderRequest], now: float
+    exit: Exit, lots: Held, tick: TickData, price_tick: float, working: Mapping[str, Asked], now: float
 ) -> Step:
     """One step of a close. `working` are the strategy's orders in this contract that may still fill."""
     others = tuple(name for name in working if name != exit.order)
@@ -92,7 +118,7 @@ def refused(exit: Exit, now: float) -> Exit:
     return replace(exit, order=None, refusals=exit.refusals + 1, not_before=now + pause)
 
 
-def _crosses(order: OrderRequest, tick: TickData) -> bool:
+def _crosses(order: Asked, tick: TickData) -> bool:
     if order.direction is Direction.LONG:
         return not tick.ask_volume_1 or order.price >= tick.ask_price_1
     return not tick.bid_volume_1 or order.price <= tick.bid_price_1
@@ -105,3 +131,10 @@ def _price(direction: Direction, tick: TickData, price_tick: float, locked: bool
         return tick.limit_up if locked else min(best + across, tick.limit_up or float("inf"))
     best = tick.bid_price_1 if tick.bid_volume_1 else tick.last_price
     return tick.limit_down if locked else max(best - across, tick.limit_down or 0.0)
+
+
+def is_locked(direction: Direction, tick: TickData) -> bool:
+    """The price stands at its limit and nobody is on the other side: an order would only queue."""
+    if direction is Direction.LONG:
+        return bool(tick.limit_up) and tick.last_price >= tick.limit_up and not tick.ask_volume_1
+    return bool(tick.limit_down) and tick.last_price <= tick.limit_down and not tick.bid_volume_1
