@@ -21,6 +21,7 @@ from arbig.backtest.performance import (
     equity,
     exposure_of,
     monthly_returns,
+    ratios,
     round_trips,
     round_trips_of,
     statistics,
@@ -332,6 +333,31 @@ def test_the_risk_free_rate_is_a_year_s():
     figures = statistics(days(PROFITS), (), 100_000.0, annual_days=250, risk_free=0.025)
     excess = np.array(RETURNS) - 0.0001
     assert figures["sharpe"] == pytest.approx(excess.mean() / excess.std(ddof=1) * sqrt(250))
+
+
+@given(
+    st.lists(st.floats(-0.2, 0.2).map(lambda share: round(share, 6)), min_size=2, max_size=300),
+    st.sampled_from([240, 252]),
+    st.sampled_from([0.0, 0.0001]),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_ratios_are_empyricals(shares, annual_days, daily_rate):
+    import empyrical
+
+    returns = np.array(shares)
+    excess = returns - daily_rate
+    theirs = {
+        "annual_return": empyrical.annual_return(returns, annualization=annual_days),
+        "annual_volatility": empyrical.annual_volatility(returns, annualization=annual_days),
+        "sharpe": empyrical.sharpe_ratio(excess, annualization=annual_days),
+        "sortino": empyrical.sortino_ratio(excess, annualization=annual_days),
+        "calmar": empyrical.calmar_ratio(returns, annualization=annual_days),
+    }
+    with np.errstate(all="ignore"):
+        ours = ratios(returns, excess, annual_days)
+    assert ours.keys() == theirs.keys()
+    known = [name for name, value in theirs.items() if np.isfinite(value) and np.ptp(returns) > 1e-9]
+    assert {name: ours[name] for name in known} == pytest.approx({name: theirs[name] for name in known}, rel=1e-9)
 
 
 def test_where_the_definition_is_vnpys_the_figure_is_vnpys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

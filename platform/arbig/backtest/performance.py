@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, time, timedelta
 from datetime import datetime as Time
 from itertools import groupby
 from math import inf, isfinite, isnan, nan
+from typing import TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,22 +34,20 @@ FEW_DAYS = 60
 # ---- round trips --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """What one fill cost, in yuan."""
 
     commission: float = 0.0
     slippage: float = 0.0
 
-    def share(self, part: float) -> Cost:
-        return Cost(self.commission * part, self.slippage * part)
+    def share(self, lots: int, of: int) -> Cost:
+        return self if lots == of else Cost(self.commission * (lots / of), self.slippage * (lots / of))
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.commission + other.commission, self.slippage + other.slippage)
 
 
-@dataclass(frozen=True)
-class RoundTrip:
+class RoundTrip(msgspec.Struct, frozen=True, gc=False):
     """Lots that one order opened and one order closed; prices are averages over its fills. Still open when `exit_time`
     is None, then valued at `exit_price`, the last price or settlement price.
 
@@ -83,21 +83,10 @@ class RoundTrip:
         return None if self.exit_time is None else self.exit_time - self.entry_time
 
 
-@dataclass(frozen=True)
-class _Lot:
-    fill: TradeData
-    cost: Cost
-    volume: int
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Lots of one opening fill that one closing fill took (`close` None: still open)."""
-
-    entry: TradeData
-    close: TradeData | None
-    volume: int
-    cost: Cost
+_Lot: TypeAlias = tuple[TradeData, Cost, int]
+"""An opening fill, what it cost, and how many of its lots are still open."""
+_Piece: TypeAlias = tuple[TradeData, TradeData | None, int, Cost]
+"""An opening fill, the closing fill that took lots of it (None: still open), how many, and what they cost."""
 
 
 def round_trips(
@@ -114,10 +103,10 @@ def round_trips(
     the open ones. The sum of `pnl` is what the account made from prices, that of `cost` what it paid.
     """
     each = zip(trades, costs, strict=True) if costs is not None else ((trade, Cost()) for trade in trades)
-    pieces = sorted(_pieces(each), key=lambda piece: piece.close is None)
+    pieces = sorted(_pieces(each), key=lambda piece: piece[1] is None)
     by_orders: dict[tuple[str, str, str, str | None], list[_Piece]] = {}
     for piece in pieces:
-        entry, close = piece.entry, piece.close
+        entry, close, _, _ = piece
         key = (entry.strategy_name, entry.vt_symbol, entry.vt_orderid, close.vt_orderid if close else None)
         by_orders.setdefault(key, []).append(piece)
     return tuple(_joined(found, sizes, prices or {}) for found in by_orders.values())
@@ -128,38 +117,38 @@ def _pieces(trades: Iterable[tuple[TradeData, Cost]]) -> Iterator[_Piece]:
     for trade, cost in trades:
         lots = books.setdefault((trade.strategy_name, trade.vt_symbol), deque())
         left = trade.volume
-        while left and lots and lots[0].fill.direction is not trade.direction:
-            lot = lots.popleft()
-            taken = min(left, lot.volume)
+        while left and lots and lots[0][0].direction is not trade.direction:
+            fill, its_cost, held = lots.popleft()
+            taken = min(left, held)
             left -= taken
-            if taken < lot.volume:
-                lots.appendleft(replace(lot, volume=lot.volume - taken))
-            paid = lot.cost.share(taken / lot.fill.volume) + cost.share(taken / trade.volume)
-            yield _Piece(lot.fill, trade, taken, paid)
+            if taken < held:
+                lots.appendleft((fill, its_cost, held - taken))
+            yield fill, trade, taken, its_cost.share(taken, fill.volume) + cost.share(taken, trade.volume)
         if left:
-            lots.append(_Lot(trade, cost, left))
+            lots.append((trade, cost, left))
     for lots in books.values():
-        for lot in lots:
-            yield _Piece(lot.fill, None, lot.volume, lot.cost.share(lot.volume / lot.fill.volume))
+        for fill, cost, held in lots:
+            yield fill, None, held, cost.share(held, fill.volume)
 
 
 def _joined(pieces: Sequence[_Piece], sizes: Mapping[str, float], prices: Mapping[str, float]) -> RoundTrip:
-    first, last = pieces[0], pieces[-1]
-    symbol, volume = first.entry.vt_symbol, sum(piece.volume for piece in pieces)
-    entry = sum(piece.entry.price * piece.volume for piece in pieces) / volume
-    ends = (prices.get(symbol, entry) if piece.close is None else piece.close.price for piece in pieces)
-    leave = sum(price * piece.volume for price, piece in zip(ends, pieces, strict=True)) / volume
+    first, last = pieces[0][0], pieces[-1][1]
+    symbol = first.vt_symbol
+    volume = sum(lots for _, _, lots, _ in pieces)
+    entry = sum(fill.price * lots for fill, _, lots, _ in pieces) / volume
+    left = prices.get(symbol, entry)
+    leave = sum((left if close is None else close.price) * lots for _, close, lots, _ in pieces) / volume
     return RoundTrip(
-        strategy_name=first.entry.strategy_name,
+        strategy_name=first.strategy_name,
         vt_symbol=symbol,
-        direction=first.entry.direction,
+        direction=first.direction,
         volume=volume,
-        entry_time=first.entry.datetime,
+        entry_time=first.datetime,
         entry_price=entry,
-        exit_time=last.close.datetime if last.close else None,
+        exit_time=last.datetime if last else None,
         exit_price=leave,
-        pnl=first.entry.direction.sign * (leave - entry) * volume * sizes[symbol],
-        cost=sum((piece.cost for piece in pieces), Cost()),
+        pnl=first.direction.sign * (leave - entry) * volume * sizes[symbol],
+        cost=sum((cost for _, _, _, cost in pieces[1:]), pieces[0][3]),
     )
 
 
@@ -264,7 +253,7 @@ def _with_path(trip: RoundTrip, series: Series, size: float) -> RoundTrip:
     high = max(ends.max(), _highs(series)[start:stop].max(initial=-inf))
     bad, good = (low, high) if trip.direction is Direction.LONG else (high, low)
     money = trip.direction.sign * trip.volume * size
-    return replace(
+    return msgspec.structs.replace(
         trip,
         worst=float(money * (bad - trip.entry_price)),
         best=float(money * (good - trip.entry_price)),
@@ -306,9 +295,10 @@ def costs_of(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
 
 
 def _vnpy_costs(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
+    rate, slippage, sizes = plan.costs.rate, plan.costs.slippage, _sizes(plan)
     for trade in trades:
-        lots = trade.volume * _instrument(plan, trade).size
-        yield Cost(lots * trade.price * plan.costs.rate, lots * plan.costs.slippage)
+        lots = trade.volume * sizes[trade.vt_symbol]
+        yield Cost(lots * trade.price * rate, lots * slippage)
 
 
 def _counter_costs(plan: Plan, trades: Iterable[TradeData]) -> Iterator[Cost]:
@@ -345,17 +335,31 @@ def _day(trade: TradeData) -> date:
 def exposure_of(result: Result, trips: Iterable[RoundTrip]) -> float:
     """The share of the run's minutes (of the contracts' bars) in which any lot was held; NaN without a bar."""
     lived = [rows for one in result.plan.strategies for rows in _lived(result, one.name).values()]
-    times = [rows.datetime.astype("datetime64[m]") for rows in lived]
-    minutes = np.unique(np.concatenate(times)) if times else np.empty(0, "datetime64[m]")
+    minutes = _minutes([rows.datetime for rows in lived])
     if not len(minutes):
         return nan
+    held = list(trips)
+    starts = _rows_at(minutes, [trip.entry_time for trip in held])
+    closed = np.array([not trip.is_open for trip in held], bool)
+    stops = np.full(len(held), len(minutes))
+    stops[closed] = _rows_at(minutes, [trip.exit_time for trip in held if trip.exit_time is not None])
     change = np.zeros(len(minutes) + 1, np.int64)
-    for trip in trips:
-        start = row_at(minutes, trip.entry_time)
-        stop = len(minutes) if trip.exit_time is None else max(row_at(minutes, trip.exit_time), start + 1)
-        change[start] += 1
-        change[stop] -= 1
+    np.add.at(change, starts, 1)
+    np.subtract.at(change, np.maximum(stops, starts + 1), 1)
     return float((np.cumsum(change[:-1]) > 0).mean())
+
+
+def _minutes(times: Sequence[Times]) -> Times:
+    """Every minute of some columns once, ascending. Sorted only where they do not ascend together already."""
+    found = np.concatenate(times or [np.empty(0, "datetime64[m]")]).astype("datetime64[m]")
+    step = np.diff(found.view(np.int64))
+    return found if (step > 0).all() else np.unique(found)
+
+
+def _rows_at(times: Times, moments: Sequence[Time]) -> NDArray[np.intp]:
+    """`row_at` of many moments, which are of one time zone, as all that a run tells are."""
+    naive = np.array([moment.replace(tzinfo=None) for moment in moments], times.dtype)
+    return np.maximum(np.searchsorted(times, naive, side="right") - 1, 0)
 
 
 # ---- statistics ---------------------------------------------------------------------------------------------------
@@ -523,20 +527,37 @@ def _risk(account: Equity, annual_days: int, risk_free: float) -> Found:
 
 def _ratios(account: Equity, annual_days: int, risk_free: float) -> dict[str, float]:
     """NaN where there is nothing to divide by, or the year's figure is beyond a number."""
-    import empyrical  # pandas comes with it: not before it is needed
-
     returns = account.returns
     excess = returns - risk_free / annual_days
-    asked = {
-        "annual_return": (True, empyrical.annual_return, returns),
-        "annual_volatility": (True, empyrical.annual_volatility, returns),
-        "sharpe": (excess.std() > _NOISE, empyrical.sharpe_ratio, excess),
-        "sortino": (excess.min() < -_NOISE, empyrical.sortino_ratio, excess),
-        "calmar": (account.drawdown_share.min() < -_NOISE, empyrical.calmar_ratio, returns),
+    known = {
+        "annual_return": True,
+        "annual_volatility": True,
+        "sharpe": excess.std() > _NOISE,
+        "sortino": excess.min() < -_NOISE,
+        "calmar": account.drawdown_share.min() < -_NOISE,
     }
     with np.errstate(all="ignore"):
-        figures = {name: float(ask(of, annualization=annual_days)) for name, (can, ask, of) in asked.items() if can}
-    return {name: value if isfinite(value := figures.get(name, nan)) else nan for name in RISK}
+        figures = ratios(returns, excess, annual_days)
+    return {name: figures[name] if known[name] and isfinite(figures[name]) else nan for name in RISK}
+
+
+def ratios(returns: Floats, excess: Floats, annual_days: int) -> dict[str, float]:
+    """empyrical's annual_return, annual_volatility, sharpe_ratio, sortino_ratio and calmar_ratio, line by line: simple
+    daily returns, and those above the risk-free rate. Written here because a sweep's processes would wait for pandas
+    and scipy longer than they compute; the tests hold them against empyrical."""
+    year = np.sqrt(annual_days)
+    growth = np.concatenate(([1.0], np.cumprod(1.0 + returns)))
+    high = np.maximum.accumulate(growth)
+    annual = np.prod(1.0 + returns) ** (annual_days / len(returns)) - 1.0
+    downside = np.sqrt(np.mean(np.minimum(excess, 0.0) ** 2)) * year
+    figures = {
+        "annual_return": annual,
+        "annual_volatility": returns.std(ddof=1) * year,
+        "sharpe": excess.mean() / excess.std(ddof=1) * year,
+        "sortino": excess.mean() * annual_days / downside,
+        "calmar": annual / -((growth - high) / high).min(),
+    }
+    return {name: float(value) for name, value in figures.items()}
 
 
 _WITHOUT = {
