@@ -115,9 +115,9 @@ def test_what_was_not_filled_keeps_its_cause_until_the_sides_are_together_again(
 
 def test_a_fill_before_any_price_is_known_is_the_residual() -> None:
     buy = Direction.LONG
-    assert _amounts([_order("1", buy, Offset.OPEN, 5, (850.0, 1))], [_order("a", buy, Offset.OPEN, 3, (849.0, 1))]) == {
-        "residual": -1000.0
-    }
+    assert _amounts(
+        [_order("1", buy, Offset.OPEN, 90, (850.0, 1))], [_order("a", buy, Offset.OPEN, 3, (849.0, 1))]
+    ) == {"residual": -1000.0}
 
 
 def test_the_same_bar_makes_the_same_order_however_late_it_came() -> None:

@@ -19,7 +19,7 @@ NAMES = [path.stem for path in NOTEBOOKS]
 SANITISE = Path(__file__).with_name("sanitise.cfg")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 PRIVATE = re.compile(r"/root/|/home/|/tmp/|/work/|/Users/|[A-Za-z]:\\\\|api[_-]?key|BEGIN .*PRIVATE KEY", re.IGNORECASE)
-EXPECTED = ("01_data", "02_design", "03_backtest", "04_sweep")
+EXPECTED = ("01_data", "02_design", "03_backtest", "04_sweep", "05_parity")
 
 
 def cells(path: Path) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from arbig.backtest.series import TickSeries
 from arbig.domain.messages import Direction, Offset, Status
 
 SAME_MOMENT = timedelta(milliseconds=1)
+BAR = timedelta(minutes=1)
 NEAR = timedelta(minutes=5)
 """Orders without a common bar are the same order only when they were sent within so long of one another."""
 
@@ -306,7 +307,7 @@ def _row(pair: Pair, prices: _Prices, apart: deque[_Lots]) -> Row:
         for mine, theirs in common:
             lots = sign * mine.volume * size
             add(Bucket.FEE, theirs.fee - mine.fee)
-            for bucket, yuan in _of_prices(step, pair, mine, theirs, prices.quote):
+            for bucket, yuan in _of_prices(step, pair, mine.price - theirs.price, prices.quote):
                 add(bucket, -lots * yuan)
         for side, parts in ((1, mine_left), (-1, theirs_left)):
             for part in parts:
@@ -324,7 +325,8 @@ def _steps(pair: Pair, prices: _Prices) -> tuple[_Step, ...]:
     grown = Bucket.SIGNAL if live.volume != replay.volume else None
     between = prices.expected.get(live.order_id)
     if between is None:
-        return (_Step(live.fills, replay.fills, None, grown or _root(live, replay)),)
+        root = Bucket.PRICE if _together(live, replay) else Bucket.TIMING
+        return (_Step(live.fills, replay.fills, None, grown or root),)
     paid = live if live.fills else replay
     fee = sum(fill.fee for fill in paid.fills) / max(paid.traded, 1)
     there = tuple(fill._replace(fee=fee * fill.volume) for fill in between)
@@ -356,26 +358,23 @@ def _taken(parts: deque[_Part], volume: int) -> _Part:
     return part._replace(volume=volume, fee=fee)
 
 
-def _of_prices(step: _Step, pair: Pair, mine: _Part, theirs: _Part, quote: Quote) -> Iterable[tuple[Bucket, Fraction]]:
-    """Why the prices of the same lot differ."""
-    apart = mine.price - theirs.price
-    if step.price is not None:
-        return ((step.price, apart),)
-    if not apart or mine.moment == theirs.moment:
+def _of_prices(step: _Step, pair: Pair, apart: Fraction, quote: Quote) -> Iterable[tuple[Bucket, Fraction]]:
+    """Why the prices of the same lot differ. `apart`: mine less theirs."""
+    live, replay = pair
+    if step.price is not None or live is None or replay is None:
+        return ((step.price or step.root, apart),)
+    if not apart or _together(live, replay):
         return ((Bucket.PRICE, apart),)
-    order = pair.any
-    here, there = (quote(order.symbol, part.moment, order.direction) for part in (mine, theirs))
+    here, there = (quote(one.symbol, one.arrived or one.sent, one.direction) for one in (live, replay))
     if here is None or there is None:
         return ((Bucket.RESIDUAL, apart),)
     moved = exact(here) - exact(there)
     return (Bucket.TIMING, moved), (Bucket.PRICE, apart - moved)
 
 
-def _root(live: Order, replay: Order) -> Bucket:
-    """What parts the sides when one has more of this order filled."""
-    arrivals = (live.first_fill or live.sent, replay.first_fill or replay.sent)
-    same = abs(live.sent - replay.sent) <= SAME_MOMENT and abs(arrivals[0] - arrivals[1]) <= SAME_MOMENT
-    return Bucket.PRICE if same else Bucket.TIMING
+def _together(live: Order, replay: Order) -> bool:
+    """They came to the market in one moment, as far as bars can tell."""
+    return abs((live.arrived or live.sent) - (replay.arrived or replay.sent)) < BAR
 
 
 def _traced(lots: int, root: Bucket, apart: deque[_Lots]) -> Iterable[tuple[int, Bucket]]:

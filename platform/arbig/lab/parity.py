@@ -22,6 +22,7 @@ import pandas as pd
 from arbig.backtest.parity import Bucket, Order, Row, in_cents
 from arbig.backtest.result import Result
 from arbig.domain.messages import SHANGHAI
+from arbig.lab.charts import DOWN_GREEN, UP_RED
 from arbig.lab.comparing import Day as Session
 from arbig.lab.comparing import Outcome, compare
 from arbig.lab.recorded import ParityError as ParityError
@@ -134,11 +135,12 @@ class Parity(Sheet):
         paired = sum(1 for _, row in self._traded() if row.pair.live is not None and row.pair.replay is not None)
         if not any(self.buckets.values()):
             return f"{names}: {paired} of {orders} traded orders are on both sides; the profit is the same."
+        more = "more" if self.total >= 0 else "less"
         return (
-            f"{names}: live earned {self.total:+,.2f} yuan {'more' if self.total >= 0 else 'less'} than the backtest "
+            f"{names}: live earned {abs(self.total):,.2f} yuan {more} than the backtest "
             f"({self.live:,.2f} against {self.replay:,.2f}); {paired} of {orders} traded orders are on both sides; "
             f"the largest part is {largest[0]}: {largest[1]:+,.2f}."
-        ).replace("+-", "-")
+        )
 
     def summary(self) -> dict[str, Any]:
         """Plain data, as `arbig parity --json` prints it."""
@@ -350,13 +352,24 @@ def _verdict(found: Parity) -> str:
 
 
 def _causes(found: Parity) -> str:
-    body = "".join(
-        f"<tr><th>{both(*LABELS[bucket][:2])}</th>{cell(f'{found.buckets[bucket]:,.2f}', _sign(found.buckets[bucket]))}"
-        f"<td style='text-align:left'>{escape(LABELS[bucket][2])}</td></tr>"
-        for bucket in Bucket
+    widest = max(map(abs, found.buckets.values())) or 1.0
+    body = "".join(_cause(bucket, found.buckets[bucket], widest) for bucket in Bucket)
+    total = (
+        f"<tr><th>{both('Total', '合计')}</th>{cell(f'{found.total:,.2f}', _sign(found.total))}<td></td><td></td></tr>"
     )
-    total = f"<tr><th>{both('Total', '合计')}</th>{cell(f'{found.total:,.2f}', _sign(found.total))}<td></td></tr>"
     return f"<table><tbody>{body}{total}</tbody></table>"
+
+
+def _cause(bucket: Bucket, amount: float, widest: float) -> str:
+    """A row with a bar as long as its amount."""
+    english, chinese, words = LABELS[bucket]
+    color = UP_RED if amount > 0 else DOWN_GREEN
+    bar = f'<div style="height:9px;width:{120 * abs(amount) / widest:.0f}px;background:{color}"></div>'
+    left = "style='text-align:left'"
+    return (
+        f"<tr><th>{both(english, chinese)}</th>{cell(f'{amount:,.2f}', _sign(amount))}"
+        f"<td {left}>{bar}</td><td {left}>{escape(words)}</td></tr>"
+    )
 
 
 def _sign(amount: float) -> str:
