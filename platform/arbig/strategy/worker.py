@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from arbig.runtime.child import die_with_parent
 from arbig.runtime.loader import Misconfigured
+from arbig.runtime.talib_light import import_talib
 from arbig.strategy.frames import (
     Call,
     Done,
@@ -33,7 +34,6 @@ from arbig.strategy.frames import (
     unpack_down,
 )
 from arbig.strategy.stage import Stage
-from arbig.strategy.talib_light import import_talib
 
 PROGRESS_SECONDS = 0.1
 

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import sys
-from arbig.strategy.talib_light import import_talib
+from arbig.runtime.talib_light import import_talib
 import_talib()
 from arbig import ArrayManager
 import talib
