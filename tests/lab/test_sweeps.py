@@ -189,8 +189,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def descendants(pid: int) -> list[int]:
+    """The stem, and the workers forked from it."""
+    found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*found, *(below for one in found for below in descendants(one))]
 
 
 def test_a_sweep_killed_at_any_moment_goes_on_and_runs_nothing_twice(desk, history, tmp_path):
@@ -198,7 +200,8 @@ def test_a_sweep_killed_at_any_moment_goes_on_and_runs_nothing_twice(desk, histo
     killed = script(history, tmp_path)
     while killed.poll() is None and sum(len(rows_of(one)) for one in (tmp_path / "sweeps").glob("*")) < wanted:
         os.sched_yield()
-    workers = children(killed.pid)
+    workers = descendants(killed.pid)
+    assert len(workers) > 1
     killed.kill()
     killed.communicate()
     (folder,) = (tmp_path / "sweeps").glob("*")

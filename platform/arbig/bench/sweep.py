@@ -24,6 +24,7 @@ import numpy as np
 from arbig.bench.brute_force import COLUMNS
 from arbig.bench.house import BenchFailed
 from arbig.bench.peer import strategy_file
+from arbig.lab import stem
 from arbig.lab.desk import Desk
 from arbig.lab.sweeps import Sweep
 from arbig.runtime.loader import load_class
@@ -79,6 +80,7 @@ def _measured(desk: Desk, place: Path, case: Case, days: int, sets: int | None) 
     known = desk.history.days(SYMBOL)
     start, end = known[WARMUP_TRADING_DAYS], known[WARMUP_TRADING_DAYS + days - 1]
     kind = load_class(strategy_file(case.module), case.class_name)
+    stem.close()  # a process of ours that is still there from the sweep before would be a start not timed
     begun = perf_counter()
     ours = desk.sweep(
         kind, SYMBOL, start, end, space, capital=CAPITAL, matching="vnpy", target=TARGET, workers=WORKERS,

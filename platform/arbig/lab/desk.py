@@ -22,7 +22,6 @@ from arbig.runtime.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from arbig.lab.comparison import Comparison
-    from arbig.lab.comparison import Comparison
     from arbig.lab.history import History
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity

@@ -34,6 +34,7 @@ from arbig.lab.lines import Lines
 from arbig.lab.progress import racing
 from arbig.lab.sources import StrategySource, source_of
 from arbig.lab.spaces import Proposals, SweepError, Values, check_space, first_set, proposals, read_space
+from arbig.lab.stem import stem
 from arbig.lab.trials import Count, Ledger, trial_of
 from arbig.lab.workers import Crew, LocalCrew
 from arbig.runtime.loader import suggest
@@ -259,6 +260,8 @@ def sweep(
     `desk.plan`. Ctrl-C keeps the finished sets. Raises SweepError, PlanError, HistoryError, one line each.
     """
     values = read_space(space, params or {})
+    if ray is None:
+        stem()  # loads while we plan
     plan = _planned(desk, strategy, symbol, start, end, first_set(values), params, capital, options)
     warmup_days = options.get("warmup_days", WARMUP_DAYS)
     session = Session.of(desk.settings.data, plan, values, target, folder, warmup_days)

@@ -6,8 +6,7 @@ import json
 import os
 import selectors
 import signal
-import subprocess
-import sys
+import socket
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import msgspec
 
 from arbig.lab.jobs import Answer, Task
 from arbig.lab.spaces import SweepError
+from arbig.lab.stem import Stem, StemGone, stem
 
 LIVES = 2
 
@@ -38,8 +38,10 @@ class Crew(Protocol):
 
 
 @dataclass
-class _Process:
-    process: subprocess.Popen[bytes]
+class _Worker:
+    stem: Stem
+    pid: int
+    line: socket.socket
     task: Task | None = None
     ready: bool = False
     heard: bytes = b""
@@ -54,15 +56,15 @@ class LocalCrew:
         self._folder = folder
         self._count = count
         self._paths = paths
-        self._idle: list[_Process] = []
-        self._busy: dict[int, _Process] = {}
+        self._idle: list[_Worker] = []
+        self._busy: dict[int, _Worker] = {}
         self._again: deque[Task] = deque()
         self._deaths: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
 
     @property
     def pids(self) -> list[int]:
-        return [one.process.pid for one in (*self._idle, *self._busy.values())]
+        return [one.pid for one in (*self._idle, *self._busy.values())]
 
     @property
     def free(self) -> int:
@@ -71,8 +73,8 @@ class LocalCrew:
     def give(self, task: Task) -> None:
         worker = self._idle.pop() if self._idle else self._started()
         worker.task = task
-        self._busy[worker.process.pid] = worker
-        self._send(worker, msgspec.json.encode(task).decode())
+        self._busy[worker.pid] = worker
+        self._send(worker, msgspec.json.encode(task))
 
     def answers(self) -> Iterator[tuple[Task, Answer]]:
         while self._again:
@@ -83,43 +85,42 @@ class LocalCrew:
     def close(self) -> None:
         """Whatever they are doing, it ends now."""
         for worker in (*self._idle, *self._busy.values()):
-            self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
-            worker.process.kill()
-            self._bury(worker)
+            worker.stem.end(worker.pid)
+            self._hang_up(worker)
         self._idle, self._busy = [], {}
         self._selector.close()
 
-    def _started(self) -> _Process:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "arbig.lab.worker", str(self._folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's to decide about
-        )
-        worker = _Process(process)
-        self._selector.register(process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
-        self._send(worker, json.dumps(self._paths))
+    def _started(self) -> _Worker:
+        source = stem()
+        try:
+            worker = _Worker(source, *source.fork())
+        except StemGone:
+            raise SweepError(
+                "the process that starts the workers has ended; is memory short? The same call goes on from here"
+            ) from None
+        self._selector.register(worker.line, selectors.EVENT_READ, worker)
+        job = {"folder": str(self._folder.absolute()), "paths": self._paths, "here": os.getcwd()}
+        self._send(worker, json.dumps({**job, "environment": dict(os.environ)}).encode())
         return worker
 
-    def _send(self, worker: _Process, line: str) -> None:
+    def _send(self, worker: _Worker, line: bytes) -> None:
         try:
-            assert worker.process.stdin is not None
-            worker.process.stdin.write(line.encode() + b"\n")
-            worker.process.stdin.flush()
-        except BrokenPipeError:
-            return  # its end is heard on the other pipe
+            worker.line.sendall(line + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            return  # its end is heard on the same line
 
-    def _heard(self, worker: _Process) -> Iterator[tuple[Task, Answer]]:
-        assert worker.process.stdout is not None
-        piece = os.read(worker.process.stdout.fileno(), 1 << 20)
+    def _heard(self, worker: _Worker) -> Iterator[tuple[Task, Answer]]:
+        try:
+            piece = worker.line.recv(1 << 20)
+        except ConnectionResetError:
+            piece = b""
         if not piece:
             yield from self._died(worker)
         *lines, worker.heard = (worker.heard + piece).split(b"\n")
         for line in lines:
             yield from self._answered(worker, json.loads(line))
 
-    def _answered(self, worker: _Process, words: dict[str, Any]) -> Iterator[tuple[Task, Answer]]:
+    def _answered(self, worker: _Worker, words: dict[str, Any]) -> Iterator[tuple[Task, Answer]]:
         if "fatal" in words:
             raise SweepError(f"the workers cannot run the strategy: {words['fatal']}")
         if "ready" in words:
@@ -127,35 +128,29 @@ class LocalCrew:
             return
         task, worker.task = worker.task, None
         assert task is not None
-        self._idle.append(self._busy.pop(worker.process.pid))
+        self._idle.append(self._busy.pop(worker.pid))
         yield task, words
 
-    def _died(self, worker: _Process) -> Iterator[tuple[Task, Answer]]:
+    def _died(self, worker: _Worker) -> Iterator[tuple[Task, Answer]]:
         """A second death at the same task is the task's fault."""
-        self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
-        self._bury(worker)
+        how = _end_of(worker.stem.awaited(worker.pid))
+        self._hang_up(worker)
         task = worker.task
-        if self._busy.pop(worker.process.pid, None) is None or task is None:
+        if self._busy.pop(worker.pid, None) is None or task is None:
             self._idle.remove(worker)
             return
-        how = _end_of(worker.process.returncode)
         if not worker.ready:
             raise SweepError(f"a worker ended before it could begin ({how}); try one backtest of this strategy alone")
         deaths = self._deaths[task.key] = self._deaths.get(task.key, 0) + 1
         if deaths < LIVES:
-            self.remarks.append(f"worker {worker.process.pid} {how}: its set {task.params} is run again")
+            self.remarks.append(f"worker {worker.pid} {how}: its set {task.params} is run again")
             self._again.append(task)
         else:
             yield task, {"statistics": {}, "returns": "", "error": f"its worker {how}, twice", "passing": True}
 
-    def _bury(self, worker: _Process) -> None:
-        worker.process.wait()
-        for pipe in (worker.process.stdin, worker.process.stdout):
-            assert pipe is not None
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                continue
+    def _hang_up(self, worker: _Worker) -> None:
+        self._selector.unregister(worker.line)
+        worker.line.close()
 
 
 def _end_of(code: int) -> str:
