@@ -28,8 +28,9 @@ check: $(VENV)/.tested ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## check, then every test (about ten minutes)
-	$(BIN)/python -m pytest
+test: check ## check, then every test (about twelve minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not processes and not browser and not chaos'
+	$(BIN)/python -m pytest -m 'processes or browser'
 
 chaos: $(VENV)/.tested ## the long crash proofs (about ten minutes); ARBIG_CHAOS_SEED, ARBIG_CHAOS_KILLS
 	$(BIN)/python -m pytest -m chaos -s tests/chaos

@@ -49,10 +49,10 @@ def test_every_file_a_document_points_to_is_there(name: str) -> None:
 READMES = ["README.md", "README.zh-CN.md"]
 
 
-def block(name: str, language: str) -> str:
-    """The one block of that language."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
-    return str(found)
+def block(name: str, language: str, number: int = 0) -> str:
+    """A block of that language, by its number."""
+    found = re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
+    return str(found[number])
 
 
 class Desk:
@@ -115,3 +115,18 @@ def test_the_strategy_of_the_readme_buys_a_rise_and_sells_the_fall(name: str, tm
     for minute in range(30, 90):
         strategy.on_bar(bar_at(minute, 939.0 - minute))
     assert (strategy.pos, [order[:2] for order in desk.sent]) == (0, [("LONG", "OPEN"), ("SHORT", "CLOSE")])
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_research_of_the_readme_runs_as_it_stands(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A history is made, the shipped strategy is run on it, the tearsheet is one file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARBIG_ROOT", str(ROOT))
+    monkeypatch.setenv("ARBIG_DATA", str(tmp_path / "data"))
+    exec(compile(block(name, "python", 1), name, "exec"), {})
+    sharpe, trades = capsys.readouterr().out.split()[-2:]
+    assert -50 < float(sharpe) < 50
+    assert int(trades) > 100
+    assert (tmp_path / "run.html").stat().st_size < 5_000_000
