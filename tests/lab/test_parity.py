@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lockstep import at, lockstep, lockstep_settings
+from lockstep import QUICK, at, lockstep, lockstep_settings
 
 from arbig import Desk
 from arbig.lab.parity import Parity, ParityError
@@ -86,6 +86,24 @@ def test_stop_orders_and_targets_answered_on_ticks_are_zero_too(tmp_path: Path) 
     assert {cause.split()[0] for cause in found.orders["cause"]} == {"stop", "bar", "tick"}
 
 
+def test_what_the_risk_block_closes_and_refuses_is_the_same_too(tmp_path: Path) -> None:
+    """A stop loss so near that it strikes again and again, and fewer lots than the strategy asks for."""
+    mean = {"bar_minutes": 1, "boll_window": 8, "boll_dev": 1.0, "volume": 2}
+    risk = {"stop_loss_pct": 0.03, "take_profit_pct": 0.08, "max_position": 2}
+    settings = lockstep_settings(tmp_path, risk, mean_reversion=mean, ma_rsi={**QUICK, "volume": 3})
+
+    async def play() -> None:
+        async with lockstep(settings, at("13:40:00")) as house:
+            await house.play_until(at("13:56:00"))
+
+    asyncio.run(play())
+    found = _parity(settings)
+    assert found.ok, found
+    assert set(found.orders["strategy"]) == {"MeanReversionStrategy"}, "three lots are refused, two are not"
+    logs = [log.message for log in found.results["MeanReversionStrategy"].logs]
+    assert any("stop loss" in line for line in logs) and any("take profit" in line for line in logs)
+
+
 def test_without_ticks_the_bars_are_compared_and_the_model_of_fills_is_price(session: Settings, tmp_path: Path) -> None:
     """Bars know no spread and no queue: what that costs is told apart from signals, of which every one is the same."""
     settings = _copy(session, tmp_path)
@@ -102,7 +120,7 @@ def test_the_page_is_one_file_and_the_command_says_the_same(session: Settings, t
     said = _arbig(session, "--html", str(html))
     assert said.returncode == 0 and "agree in every order and fill" in said.stdout
     page = html.read_text("utf-8")
-    assert "Missed data" in page and "<script src" not in page and "<link" not in page
+    assert "Missed data" in page and '<script src="http' not in page and 'rel="stylesheet"' not in page
     plain = json.loads(_arbig(session, "--json", "--date", "2025-10-15").stdout)
     assert plain["ok"] and plain["total"] == 0 and set(plain["buckets"].values()) == {0}
     assert "agree in every order" in _parity(session)._repr_html_()

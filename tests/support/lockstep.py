@@ -117,7 +117,7 @@ class Lockstep(Flow):
         await self.quiet()
 
 
-def lockstep_settings(home: Path, **strategies: dict[str, Any]) -> Settings:
+def lockstep_settings(home: Path, risk: dict[str, Any] | None = None, **strategies: dict[str, Any]) -> Settings:
     """These files of `config/strategies/` with these params, on au2512; by default MaRsiStrategy, quick enough to trade
     every few minutes. Ticks are recorded."""
     wanted = strategies or {"ma_rsi": ACTIVE}
@@ -126,7 +126,7 @@ def lockstep_settings(home: Path, **strategies: dict[str, Any]) -> Settings:
     edit(home / "config" / "market.yaml", history_days=2)
     for file in (home / "config" / "strategies").glob("*.yaml"):
         if file.stem in wanted:
-            edit(file, symbol="au2512", params=wanted[file.stem], risk={"max_position": 6})
+            edit(file, symbol="au2512", params=wanted[file.stem], risk=risk or {"max_position": 6})
         else:
             file.unlink()
     return load_settings(root=home, config=home / "config", data=home / "data", port_offset=0)

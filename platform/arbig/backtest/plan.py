@@ -54,6 +54,16 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Protection:
+    """The risk block of a strategy's file: percent of the average entry price, lots. In matching `realistic`; stop loss
+    and take profit on ticks only, as live."""
+
+    stop_loss_pct: float | None = None
+    take_profit_pct: float | None = None
+    max_position: int | None = None
+
+
+@dataclass(frozen=True)
 class StrategyPlan:
     """One strategy instance. `vt_symbols`: its contract, or its legs (StrategyTemplate). `capital` in yuan. `prepare`
     makes further params out of its series, by vt_symbol, and its params, once before the run: signals of all rows at
@@ -66,6 +76,7 @@ class StrategyPlan:
     capital: float = 1_000_000.0
     prepare: Prepare | None = None
     opening: Opening = Opening()
+    risk: Protection = Protection()
 
     def prepared(self, series: Mapping[str, BarSeries | TickSeries]) -> StrategyPlan:
         """With what `prepare` makes of the series among the params. Raises PlanError when it fails, or makes a param

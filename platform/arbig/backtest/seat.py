@@ -174,11 +174,12 @@ class Seat(ABC):
             elif isinstance(strategy, StrategyTemplate):
                 strategy.pos_data[name] = lots
 
-    def tell(self) -> None:
-        """What happened, one after the other; what the strategy then asks for may make more of it."""
+    def tell(self, most: int | None = None) -> None:
+        """What happened, one after the other; what the strategy then asks for may make more of it. `most`: only so much
+        of it now."""
         told = 0
         self._is_telling = True
-        while self.news:
+        while self.news and told != most:
             callback, message = self.news.popleft()
             callback(message)
             told += 1
@@ -270,6 +271,12 @@ class Seat(ABC):
         """One wish: split where a close must be, judged, and at the exchange or refused when this returns."""
         self._count += 1
         wish = Wish(f"{self.name}.{self._count}", offset, lots)
+        denial = None if forced else self.denied(market, direction, offset, lots)
+        if denial is not None:
+            order = self._new_order(wish, wish.name, market, direction, offset, price, lots, forced)
+            order.detail = Detail.DENIED
+            self._refuse(order, None, denial)
+            return wish
         legs: Sequence[tuple[Offset, int]] | NotEnough = ((offset, lots),)
         if offset is not Offset.OPEN:
             legs = plan_offsets(self.money.holding(market.symbol), market.instrument, direction, lots, offset)
@@ -286,6 +293,21 @@ class Seat(ABC):
         for order in orders:
             self._judge(order)
         return wish
+
+    def denied(self, market: Market, direction: Direction, offset: Offset, lots: int) -> str | None:
+        """Why the risk block does not let a wish out."""
+        limit = self.strategy_plan.risk.max_position
+        if limit is None or offset is not Offset.OPEN:
+            return None
+        under_way = sum(
+            order.left
+            for order in self.all_working()
+            if order.market is market and order.direction is direction and order.offset is Offset.OPEN
+        )
+        total = direction.sign * self.net.get(market.vt_symbol, 0) + under_way + lots
+        if total <= limit:
+            return None
+        return f"{direction} {lots} {market.symbol} would make {total} lots, max_position is {limit}"
 
     def _new_order(
         self,

@@ -1,16 +1,17 @@
 """Tick course: a strategy's way through ticks. Its orders meet the simulated exchange's own matcher (`matching.py`).
 
 A tick displays a new book; the resting orders meet it, then the stop orders its last price reaches go out across the
-book. Then the strategy hears of it in the order in which it does live: the tick, what became of its orders, the minute
-that the tick ends (bars are made by the house's own `BarGenerator`). What it sends meets the book that is displayed at
-that moment. The ticks show the spread, so there is no slippage
-unless the plan asks for some.
+book, then the risk block looks. Then the strategy hears of it in the order in which it does live: the tick, what the
+tick made of its orders, the minute that the tick ends (bars are made by the house's own `BarGenerator`), what became of
+the orders it sent on the tick. What it sends meets the book that is displayed at that moment. The ticks show the
+spread, so there is no slippage unless the plan asks for some.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from datetime import datetime as Time
 from heapq import merge
@@ -22,10 +23,13 @@ from arbig.backtest.orders import Order, Stop
 from arbig.backtest.plan import Plan
 from arbig.backtest.seat import Seat
 from arbig.backtest.series import TickSeries
+from arbig.domain import protection
 from arbig.domain.bars import MINUTE, MINUTE_GRACE, SEGMENT_GRACE, BarGenerator
-from arbig.domain.messages import BarData, Direction, TickData
+from arbig.domain.messages import BarData, Direction, Offset, TickData, TradeData
+from arbig.domain.positions import Lots
+from arbig.domain.protection import Exit
 from arbig.domain.sessions import Phase, TradingCalendar
-from arbig.domain.template import CtaTemplate, StopOrderStatus, StrategyTemplate, deliver_bar
+from arbig.domain.template import BaseTemplate, CtaTemplate, StopOrderStatus, StrategyTemplate, deliver_bar
 
 SECOND = timedelta(seconds=1)
 
@@ -91,6 +95,15 @@ class TickSeat(Seat):
         self._by_id: dict[str, Order] = {}
         self._minute: dict[str, BarData] = {}
         self._event: TickData | BarData | None = None
+        self._exits: dict[str, Exit] = {}
+        self._is_protecting = False
+        self._held = {
+            market.vt_symbol: Lots(holding.net, (holding.long if holding.net > 0 else holding.short).price, 0.0)
+            for market in self.markets.values()
+            if (holding := self.strategy_plan.opening.holdings.get(market.symbol)) is not None
+        }
+        risk = self.strategy_plan.risk
+        self._is_guarded = risk.stop_loss_pct is not None or risk.take_profit_pct is not None
 
     # ---- time and place
 
@@ -147,6 +160,63 @@ class TickSeat(Seat):
             price = market.within_limits(bound(market.grid.nearest(price + sign * market.slip), order.price))
         self.fill(order, price, fill.volume, (price - fill.price) * sign)
 
+    # ---- the risk block
+
+    def denied(self, market: Market, direction: Direction, offset: Offset, lots: int) -> str | None:
+        exit = self._exits.get(market.vt_symbol)
+        if exit is not None and not self._is_protecting:
+            return f"the risk block is closing {market.symbol} ({exit.reason})"
+        return super().denied(market, direction, offset, lots)
+
+    def cancel_all(self, strategy: BaseTemplate) -> None:
+        protecting = {exit.order for exit in self._exits.values()}
+        for name in (*self.working, *self.waiting):
+            if name not in protecting:
+                self.cancel_order(strategy, name)
+
+    def _on_trade(self, trade: TradeData) -> None:
+        """Net lots and their average price, of which the risk block takes its percents."""
+        held, change = self._held.get(trade.vt_symbol, Lots(0, 0.0, 0.0)), trade.direction.sign * trade.volume
+        volume, price = held.volume + change, held.price
+        if held.volume * change >= 0:
+            price = (abs(held.volume) * held.price + trade.volume * trade.price) / abs(volume)
+        elif held.volume * volume < 0:
+            price = trade.price
+        self._held[trade.vt_symbol] = Lots(volume, price, price)
+        super()._on_trade(trade)
+
+    def _protect(self, market: TickMarket, tick: TickData) -> None:
+        name, risk = market.vt_symbol, self.strategy_plan.risk
+        held, exit = self._held.get(name), self._exits.get(name)
+        if held is None or self.news:  # a fill that has not been told comes first
+            return
+        if exit is None:
+            reason = protection.breach(held, tick.last_price, risk)
+            if reason is None:
+                return
+            exit = self._exits[name] = Exit(reason)
+            self.log(f"closing {market.symbol}: {reason}")
+        if held.volume:
+            self._step(market, exit, held, tick)
+        elif exit.order not in self.working:
+            del self._exits[name]
+
+    def _step(self, market: TickMarket, exit: Exit, held: Lots, tick: TickData) -> None:
+        name = market.vt_symbol
+        working = {wish: orders[0] for wish, orders in self.working.items() if orders[0].market is market}
+        now = self._moment.timestamp()
+        step = protection.next_step(exit, held, tick, market.instrument.price_tick, working, now)
+        self._exits[name] = step.exit
+        for wish in step.cancel:
+            self.cancel_order(self.strategy, wish)
+        if step.price is None:
+            return
+        self._event, self._is_protecting = tick, True
+        direction, price = protection.closing_direction(held), market.grid.nearest(step.price)
+        sent = self.send(market, direction, Offset.CLOSE, price, abs(held.volume))
+        self._is_protecting = False
+        self._exits[name] = replace(step.exit, order=sent.name)
+
     # ---- the course
 
     def play(self, day: date, today: dict[str, TradingDay]) -> None:
@@ -159,11 +229,13 @@ class TickSeat(Seat):
                 for name in today:
                     self.close_everything(self.markets[name])
                 self.tell()
+            before = len(self.news)
             if market.hears(tick):
                 self._event = tick
                 self.strategy.on_tick(tick)
-            self.tell()
+            self.tell(before)
             self._tell_bars(market, market.bars.on_tick(tick))
+            self.tell()
             if self.money.exposure:
                 self.survives(self.money.balance_at(self.prices()))
         self._close(day, today)
@@ -204,6 +276,8 @@ class TickSeat(Seat):
         for stop in tuple(market.stops):
             if stop.status is StopOrderStatus.WAITING and (tick.last_price - stop.price) * stop.sign >= 0:
                 self.trigger(stop, self._crossing_price(market, stop, tick))
+        if self._is_guarded:
+            self._protect(market, tick)
 
     def _crossing_price(self, market: TickMarket, stop: Stop, tick: TickData) -> float:
         if stop.direction is Direction.LONG:

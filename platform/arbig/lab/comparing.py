@@ -31,7 +31,7 @@ from arbig.backtest.result import Result
 from arbig.domain import fees
 from arbig.domain.instruments import Instrument
 from arbig.domain.ledger import Account
-from arbig.domain.messages import SHANGHAI, Direction, Exchange, Offset, OrderData, Status, TradeData
+from arbig.domain.messages import SHANGHAI, Detail, Direction, Exchange, Offset, OrderData, Status, TradeData
 from arbig.domain.positions import Holding, Lots, NotHeld, Side
 from arbig.lab.desk import Desk
 from arbig.lab.history import History
@@ -330,7 +330,11 @@ def _orders_of(result: Result, opening: Opening, instrument: Callable[[str], Ins
     fills: dict[str, list[Fill]] = {}
     for trade, fee in zip(result.trades, costs(result.trades, opening.holdings, instrument), strict=True):
         fills.setdefault(trade.order_id, []).append(Fill(trade.datetime, trade.price, trade.volume, fee))
-    return [_replayed(order, tuple(fills.get(order.order_id, ()))) for order in result.orders]
+    return [
+        _replayed(order, tuple(fills.get(order.order_id, ())))
+        for order in result.orders
+        if order.detail is not Detail.DENIED  # it never left the house, and no table of live's has it
+    ]
 
 
 def _replayed(order: OrderData, fills: tuple[Fill, ...]) -> Order:

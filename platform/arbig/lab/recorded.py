@@ -78,6 +78,18 @@ def known(name: str, setups: Mapping[str, Setup]) -> Setup:
     raise ParityError(f"parity: strategy: found {name!r}, no such name in config/strategies{suggest(name, setups)}")
 
 
+READABLE = tables.REVISIONS[1:]
+"""Since 0002 there are trading days and accounts, and what is read here has its name."""
+ORDER_COLUMNS = (
+    *("order_id", "request_id", "symbol", "direction", "offset", "price", "volume", "status", "strategy_name"),
+    *("created_at", "updated_at", "trading_day", "error_msg", "forced", "run_id", "code_hash", "cause"),
+)
+TRADE_COLUMNS = (
+    *("trade_id", "order_id", "symbol", "exchange", "direction", "offset", "price", "volume", "strategy_name"),
+    *("traded_at", "trading_day", "parent_id", "forced", "run_id"),
+)
+
+
 class Record:
     """`data/db/trading.db` of a house, without touching it."""
 
@@ -95,7 +107,7 @@ class Record:
                 found = connection.execute(select(tables.versions.c.version_num)).scalar()
         except ParityError:
             found = None
-        if found != tables.HEAD:
+        if found not in READABLE:
             raise ParityError(
                 f"parity: {self.path}: found schema {found or 'unknown'}, expected {tables.HEAD}; "
                 "start the house once with this build (arbig up), which brings it up to date"
@@ -124,23 +136,31 @@ class Record:
 
     def orders(self, day: date) -> list[RowMapping]:
         orders = tables.orders
-        mine = select(orders).where(orders.c.account_id == self.account_id, orders.c.trading_day == day)
+        mine = select(*(orders.c[name] for name in ORDER_COLUMNS)).where(
+            orders.c.account_id == self.account_id, orders.c.trading_day == day
+        )
         return self._rows(mine.order_by(orders.c.id))
 
     def trades(self, day: date) -> list[RowMapping]:
         trades = tables.trades
-        mine = select(trades).where(trades.c.account_id == self.account_id, trades.c.trading_day == day)
+        mine = select(*(trades.c[name] for name in TRADE_COLUMNS)).where(
+            trades.c.account_id == self.account_id, trades.c.trading_day == day
+        )
         return self._rows(mine.order_by(trades.c.id))
 
     def trades_before(self, day: date) -> list[RowMapping]:
         trades = tables.trades
-        mine = select(trades).where(trades.c.account_id == self.account_id, trades.c.trading_day < day)
+        mine = select(*(trades.c[name] for name in TRADE_COLUMNS)).where(
+            trades.c.account_id == self.account_id, trades.c.trading_day < day
+        )
         return self._rows(mine.order_by(trades.c.trading_day, trades.c.id))
 
     def statement(self, day: date) -> RowMapping | None:
         """The counter's account at the day's settlement."""
         accounts = tables.accounts
-        mine = select(accounts).where(accounts.c.account_id == self.account_id, accounts.c.trading_day == day)
+        mine = select(accounts.c.pre_balance, accounts.c.commission).where(
+            accounts.c.account_id == self.account_id, accounts.c.trading_day == day
+        )
         return next(iter(self._rows(mine)), None)
 
     def close(self) -> None:

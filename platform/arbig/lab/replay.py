@@ -15,7 +15,7 @@ import numpy as np
 
 from arbig.backtest.contracts import Grid, settlement_of
 from arbig.backtest.engine import run
-from arbig.backtest.plan import Costs, Heard, Opening, Plan, StrategyPlan
+from arbig.backtest.plan import Costs, Heard, Opening, Plan, Protection, StrategyPlan
 from arbig.backtest.result import Result
 from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.bars import BarGenerator
@@ -179,6 +179,7 @@ def replay(desk: Desk, setup: Setup, legs: Sequence[Leg], day: date, opening: Op
         params=dict(setup.params),
         capital=capital,
         opening=opening,
+        risk=Protection(**setup.risk),
     )
     on_ticks = all(one.whole_ticks is not None for one in legs)
     whole = Plan(
