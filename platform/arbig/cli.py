@@ -38,12 +38,13 @@ def one_line_errors() -> Iterator[None]:
     """What the house refuses is said in one line, on the error stream, with exit code 1."""
     from arbig.bus.port import BusError
     from arbig.runtime.control import ControlError
+    from arbig.runtime.http import CallError
     from arbig.runtime.settings import SettingsError
     from arbig.runtime.stack import StackError
 
     try:
         yield
-    except (BusError, ControlError, SettingsError, StackError) as error:
+    except (BusError, CallError, ControlError, SettingsError, StackError) as error:
         print(f"arbig: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 
@@ -171,6 +172,25 @@ def doctor(data: Data = None, config: Config = None, port_offset: Offset = None)
     for finding in findings:
         typer.secho(str(finding), fg={"ok": None, "warn": "yellow", "fail": "red"}[finding.level])
     raise typer.Exit(1 if any(finding.level == "fail" for finding in findings) else 0)
+
+
+@app.command()
+def compliance(
+    day: Annotated[str | None, typer.Option("--day", help="Trading day, 2025-10-15; today's when left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    data: Data = None,
+) -> None:
+    """What was sent in a trading day, for programmatic trading filing. 程序化交易报告。"""
+    import json
+
+    from arbig.runtime.http import ask
+
+    with one_line_errors():
+        found = ask(_settings(data), "trading", "GET", "/compliance", params={"day": day})
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        _print_compliance(found)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -457,6 +477,29 @@ def _settings(data: Path | None, config: Path | None = None, port_offset: int | 
     from arbig.runtime.settings import load_settings
 
     return load_settings(config=config, data=data, port_offset=port_offset)
+
+
+def _print_compliance(found: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    typer.echo(
+        f"{found['software']} {found['version']}  AppID {found['app_id'] or '-'}  "
+        f"account {found['account_id']}  trading day {found['trading_day']}"
+    )
+    typer.echo(
+        f"{found['orders']} orders, {found['cancels']} cancels; most messages in a second: "
+        f"{found['most_messages_per_second']}; seconds with 10 or more: {found['busy_seconds']}"
+    )
+    table = Table(box=None, header_style="bold")
+    names = [name for contract in found["contracts"][:1] for name in contract]
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="left" if name == "symbol" else "right")
+    for contract in found["contracts"]:
+        table.add_row(*(str(contract[name]) for name in names))
+    if names:
+        _console().print(table)
+    for code, count in found["denials"].items():
+        typer.echo(f"denied: {code} {count}")
 
 
 def _print_links(settings: Settings) -> None:

@@ -83,7 +83,7 @@ def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "trading.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0099'")
     connection.close()
-    with pytest.raises(StoreError, match=r"trading.db has schema 0099, newer than this build's 0003"):
+    with pytest.raises(StoreError, match=r"trading.db has schema 0099, newer than this build's 0004"):
         Database.open(tmp_path / "trading.db")
 
 
@@ -111,7 +111,8 @@ def test_a_log_laid_out_at_its_full_length_gives_back_every_commit_after_a_death
     database = Database.open(tmp_path / "trading.db")
     for number in range(3):
         with database.quick() as connection:
-            connection.execute("INSERT INTO inbox VALUES (?, 'SEND_ORDER', '', '2025-10-15 21:05:00')", [f"r{number}"])
+            row = [f"r{number}", "SEND_ORDER", "", "2025-10-15 21:05:00"]
+            connection.execute("INSERT INTO inbox (request_id, kind, answer, received_at) VALUES (?, ?, ?, ?)", row)
     (tmp_path / "dead").mkdir()
     for name in ("trading.db", "trading.db-wal"):
         shutil.copy(tmp_path / name, tmp_path / "dead" / name)

@@ -24,7 +24,13 @@ def churning_house(home: Path, port_offset: int) -> House:
             params={"pace": 16},
         )
     house.edit("simulation.yaml", speed=30, capital=50_000_000)
-    house.edit("risk.yaml", order_rate={"per_second": 100, "per_minute": 6000}, duplicate_order=None)
+    house.edit(
+        "risk.yaml",
+        order_rate={"per_second": 100, "per_minute": 6000},
+        duplicate_order=None,
+        cancel_rate=None,
+        cancels=None,
+    )
     return house
 
 

@@ -26,8 +26,10 @@ from arbig.domain.messages import (
     TradeData,
 )
 from arbig.domain.orders import OrderState
+from arbig.domain.risk import RiskSettings
 from arbig.store.database import Database
 from arbig.store.orders import OrderStore, Received
+from arbig.trading.activity import Activity
 from arbig.trading.books import Book
 from arbig.trading.order_manager import OrderManager
 from arbig.trading.position_manager import PositionManager
@@ -121,7 +123,9 @@ def lives(draw: st.DrawFn) -> tuple[list[CommandData], list[Evidence]]:
 def desk() -> Iterator[OrderManager]:
     with tempfile.TemporaryDirectory() as folder:
         database = Database.open(Path(folder) / "trading.db")
-        manager = OrderManager(OrderStore(database, "sim"), PositionManager("sim"))
+        manager = OrderManager(
+            OrderStore(database, "sim"), PositionManager("sim"), Activity(RiskSettings(), lambda order: 0.0)
+        )
         manager.load(DAY)
         yield manager
         database.close()

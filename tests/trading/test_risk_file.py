@@ -9,7 +9,7 @@ import pytest
 
 from arbig.domain.risk import COUNTER_RULES, RiskSettings, rules_from
 from arbig.runtime.settings import SettingsError, load_settings
-from arbig.trading.risk_file import load_rules
+from arbig.trading.risk_file import load_risk
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ def loaded(tmp_path: Path, text: str) -> object:
     for name in ("arbig.yaml", "redis_config.yaml"):
         (tmp_path / name).write_text((ROOT / "config" / name).read_text())
     (tmp_path / "risk.yaml").write_text(text)
-    return load_rules(load_settings(root=ROOT, config=tmp_path, data=tmp_path / "data"))
+    return rules_from(load_risk(load_settings(root=ROOT, config=tmp_path, data=tmp_path / "data")))
 
 
 def test_the_shipped_file_and_an_empty_one_are_the_defaults(tmp_path: Path) -> None:

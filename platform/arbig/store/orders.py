@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 from sqlalchemy import RowMapping, Table, bindparam, delete, func, insert, or_, select, update
 
-from arbig.domain.messages import Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
+from arbig.domain.messages import CommandType, Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
 from arbig.domain.orders import OrderState, Stage
 from arbig.store import tables
 from arbig.store.database import Database, Prepared
@@ -25,12 +25,17 @@ ANSWERS_KEPT = timedelta(days=30)
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that came in, and what was answered (empty: accepted)."""
+    """A request that came in, and what was answered (empty: accepted). `messages` is how many commands it became,
+    `code` names the rule that denied it."""
 
     request_id: str
     kind: str
     answer: str
     received_at: Time
+    symbol: str | None = None
+    trading_day: date | None = None
+    messages: int | None = None
+    code: str | None = None
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +94,30 @@ class OrderStore:
         with self.database.reading() as connection:
             rows = connection.execute(recent.order_by(tables.inbox.c.received_at)).mappings()
             return [(row["received_at"], _state_of(row, [])) for row in rows]
+
+    def cancels_since(self, moment: Time) -> list[tuple[Time, int]]:
+        """When cancels were passed on after this moment by the wall's clock, and how many each time, oldest first."""
+        box = tables.inbox.c
+        cancels = (box.received_at > moment, box.kind == CommandType.CANCEL_ORDER, box.messages > 0)
+        query = select(box.received_at, box.messages).where(*cancels).order_by(box.received_at)
+        with self.database.reading() as connection:
+            return [(row.received_at, row.messages) for row in connection.execute(query)]
+
+    def received(self, trading_day: date) -> list[Received]:
+        """What came in on a trading day, oldest first; for thirty days after it."""
+        query = select(tables.inbox).where(tables.inbox.c.trading_day == trading_day)
+        with self.database.reading() as connection:
+            rows = connection.execute(query.order_by(tables.inbox.c.received_at)).mappings()
+            return [Received(**row) for row in rows]
+
+    def trade_sides(self, trading_day: date | None) -> list[tuple[str, str, Direction]]:
+        """Contract, number and direction of a day's trades."""
+        trades = tables.trades.c
+        mine = (trades.account_id == self.account_id, trades.trading_day == trading_day)
+        query = select(trades.symbol, trades.trade_id, trades.direction).where(*mine)
+        with self.database.reading() as connection:
+            rows = connection.execute(query)
+            return [(symbol, trade_id, Direction(direction)) for symbol, trade_id, direction in rows]
 
     def prune(self, before: Time) -> None:
         """Forget messages that were said, and would have expired, before this moment; and, when no stream can deliver

@@ -60,9 +60,26 @@ class SnapshotStore:
         with self.database.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def set_state(self, state: str, reason: str, when: Time) -> None:
-        """Kept as a history: who looks back sees every halt and its reason."""
-        row = {"account_id": self.account_id, "state": state, "reason": reason, "set_at": when}
+    def best_balance(self) -> float:
+        """The highest balance any day was settled with, 0 before the first."""
+        accounts = tables.accounts.c
+        query = select(func.max(accounts.balance)).where(accounts.account_id == self.account_id)
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar() or 0.0
+
+    def set_state(
+        self, state: str, reason: str, when: Time, cause: str | None = None, trading_day: date | None = None
+    ) -> None:
+        """Kept as a history: who looks back sees every halt and its reason. `cause` names the rule that set it, where
+        no person did."""
+        row = {
+            "account_id": self.account_id,
+            "state": state,
+            "reason": reason,
+            "set_at": when,
+            "cause": cause,
+            "trading_day": trading_day,
+        }
         with self.database.transaction() as connection:
             connection.execute(insert(tables.trading_states), row)
 
@@ -73,3 +90,10 @@ class SnapshotStore:
         with self.database.reading() as connection:
             row = connection.execute(query.order_by(states.id.desc()).limit(1)).one_or_none()
         return None if row is None else (row.state, row.reason, row.set_at)
+
+    def causes(self, trading_day: date) -> set[str]:
+        """The rules that have set a state on a trading day."""
+        states = tables.trading_states.c
+        query = select(states.cause).where(states.account_id == self.account_id, states.trading_day == trading_day)
+        with self.database.reading() as connection:
+            return {cause for cause in connection.execute(query).scalars() if cause is not None}

@@ -112,6 +112,10 @@ inbox = Table(
     Column("kind", Text, nullable=False),
     Column("answer", Text, nullable=False),
     Column("received_at", ShanghaiTime, nullable=False),
+    Column("symbol", Text),
+    Column("trading_day", Date),
+    Column("messages", Integer),
+    Column("code", Text),
     sqlite_with_rowid=False,
 )
 
@@ -182,10 +186,12 @@ trading_states = Table(
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("set_at", ShanghaiTime, nullable=False),
+    Column("cause", Text),
+    Column("trading_day", Date),
 )
 
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 """Alembic's own table, read without alembic."""
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]

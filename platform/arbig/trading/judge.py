@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from datetime import datetime as Time
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -22,11 +23,12 @@ from arbig.domain.messages import (
 )
 from arbig.domain.orders import OrderState
 from arbig.domain.positions import Leg, NotEnough, plan_offsets
-from arbig.domain.risk import RiskView, Rule, Sent, judge
+from arbig.domain.risk import Funds, RiskView, Rule, Sent, judge
 from arbig.domain.sessions import CalendarError, Sessions, TradingCalendar
 from arbig.runtime.clock import Clock
+from arbig.trading.activity import NOTHING
 from arbig.trading.order_manager import OrderManager
-from arbig.trading.position_manager import PositionManager
+from arbig.trading.position_manager import NO_LOTS, PositionManager
 from arbig.trading.quotes import Quotes
 from arbig.trading.state import TradingState
 
@@ -36,10 +38,11 @@ MEMORY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Refusal:
-    """No, with the sentence that says why."""
+    """No, with the sentence that says why, and the word for it."""
 
     sentence: str
     detail: Detail = Detail.DENIED
+    code: str = "REFUSED"
 
 
 class Judge:
@@ -55,6 +58,7 @@ class Judge:
         orders: OrderManager,
         positions: PositionManager,
         clock: Clock,
+        account: Callable[[], Mapping[str, Any]],
     ) -> None:
         self.account_id = account_id
         self.instruments = instruments
@@ -64,35 +68,39 @@ class Judge:
         self.orders = orders
         self.positions = positions
         self.clock = clock
+        self.account = account
         self._sessions: dict[object, Sessions] = {}
         self._contracts: dict[tuple[str, Exchange, date], Instrument | Refusal] = {}
         self._sent: deque[Sent] = deque()
+        self._cancelled: deque[float] = deque()
 
     def plan(self, request: OrderRequest, state: TradingState) -> tuple[Leg, ...] | Refusal:
         """The legs that fulfil the request, or why it is refused."""
         try:
             return self._plan(request, state)
         except (UnknownSymbol, CalendarError) as error:
-            return Refusal(str(error))
+            return Refusal(str(error), code="CONTRACT")
 
     def _plan(self, request: OrderRequest, state: TradingState) -> tuple[Leg, ...] | Refusal:
         if request.account_id not in (None, self.account_id):
-            return Refusal(f"{request.symbol}: account {request.account_id} is not traded here, {self.account_id} is")
+            found = f"{request.symbol}: account {request.account_id} is not traded here, {self.account_id} is"
+            return Refusal(found, code="ACCOUNT")
         if late := self._lateness(request):
-            return Refusal(late, Detail.EXPIRED)
+            return Refusal(late, Detail.EXPIRED, "EXPIRED")
         if refusal := state.refusal(request):
-            return Refusal(refusal)
+            return Refusal(refusal, code="TRADING_STATE")
         now, day = self.quotes.now(request.symbol), self.quotes.trading_day
         if now is None or day is None:
-            return Refusal(f"{request.symbol}: the exchange's clock is not known yet; try again in a moment")
+            found = f"{request.symbol}: the exchange's clock is not known yet; try again in a moment"
+            return Refusal(found, code="CLOCK")
         instrument = self._contract(request.symbol, request.exchange, day)
         if isinstance(instrument, Refusal):
             return instrument
-        view = self._view(instrument, now)
+        view = self._view(instrument, now, day)
         if denial := judge(self.rules, request, view):
-            return Refusal(denial.sentence)
+            return Refusal(denial.sentence, code=denial.code)
         plan = plan_offsets(view.holding, instrument, request.direction, request.volume, request.offset)
-        return Refusal(plan.reason) if isinstance(plan, NotEnough) else plan
+        return Refusal(plan.reason, code="CLOSE_AVAILABLE") if isinstance(plan, NotEnough) else plan
 
     def _lateness(self, request: OrderRequest) -> str | None:
         late = (self.clock.now() - expiry_of(request)).total_seconds()
@@ -112,19 +120,36 @@ class Judge:
             return instrument
         main = self.instruments.main_contract(instrument.product, day)
         if instrument.last_trading_day < day:
-            return Refusal(f"{symbol}: expired on {instrument.last_trading_day}; the main contract is {main}")
-        return Refusal(f"{symbol}: not listed on {day}; the main contract is {main}")
+            found = f"{symbol}: expired on {instrument.last_trading_day}; the main contract is {main}"
+            return Refusal(found, code="CONTRACT")
+        return Refusal(f"{symbol}: not listed on {day}; the main contract is {main}", code="CONTRACT")
 
-    def _view(self, instrument: Instrument, now: Time) -> RiskView:
+    def _view(self, instrument: Instrument, now: Time, day: date) -> RiskView:
+        seconds, activity = self.clock.monotonic(), self.orders.activity
+        resting = self.orders.working(instrument.symbol)
         return RiskView(
             instrument=instrument,
-            now=self.clock.monotonic(),
+            now=seconds,
             phase=self._sessions_of(instrument).phase_at(now),
+            trading_day=day,
             tick=self.quotes.tick(instrument.symbol),
-            holding=self.positions.holding(instrument, self.orders.working(instrument.symbol)),
-            working_orders=self.orders.active_count,
+            holding=self.positions.holding(instrument, resting),
+            working_orders=activity.active,
             sent=self.recent(),
+            cancelled=_lasting(self._cancelled, seconds),
+            resting=resting,
+            counts=activity.counts.get(instrument.symbol, NOTHING),
+            held=self.positions.held(instrument.product),
+            opening=activity.opening.get(instrument.product, NO_LOTS),
+            funds=self._funds(),
         )
+
+    def _funds(self) -> Funds | None:
+        """None before the counter has told anything of the account."""
+        account = self.account()
+        if not account:
+            return None
+        return Funds(account["balance"], account["margin"], account["frozen"], self.orders.activity.reserved)
 
     def _sessions_of(self, instrument: Instrument) -> Sessions:
         sessions = self._sessions.get(instrument.night_close)
@@ -144,9 +169,15 @@ class Judge:
         if request.offset is Offset.OPEN:
             self._sent.append(Sent.of(request, self.clock.monotonic()))
 
-    def remember(self, sent: Iterable[tuple[Time, OrderState]]) -> None:
-        """Orders that a former life sent a moment ago."""
+    def cancelled(self, messages: int) -> None:
+        """So many cancels have just been passed on."""
+        self._cancelled.extend([self.clock.monotonic()] * messages)
+
+    def remember(self, sent: Iterable[tuple[Time, OrderState]], cancelled: Iterable[tuple[Time, int]]) -> None:
+        """Orders and cancels that a former life sent a moment ago."""
         now, seconds = self.clock.now(), self.clock.monotonic()
+        for when, messages in cancelled:
+            self._cancelled.extend([seconds - (now - when).total_seconds()] * messages)
         for when, order in sent:
             if order.offset is Offset.OPEN:
                 at = seconds - (now - when).total_seconds()
@@ -154,6 +185,12 @@ class Judge:
 
     def session_time(self, request: OrderRequest) -> Time:
         return self.quotes.now(request.symbol) or request.timestamp
+
+
+def _lasting(moments: deque[float], seconds: float) -> Sequence[float]:
+    while moments and seconds - moments[0] >= MEMORY_SECONDS:
+        moments.popleft()
+    return moments
 
 
 def expiry_of(request: OrderRequest) -> Time:

@@ -13,6 +13,7 @@ from msgspec.structs import asdict, replace
 from arbig.domain.messages import OrderData, TradeData
 from arbig.domain.orders import OrderState, merge
 from arbig.store.orders import OrderStore, Outgoing
+from arbig.trading.activity import Activity
 from arbig.trading.books import Book
 from arbig.trading.position_manager import PositionManager
 
@@ -22,9 +23,10 @@ log = logging.getLogger(__name__)
 class OrderManager:
     """The only writer of orders, trades and books. Raises StoreError, and then nothing has changed."""
 
-    def __init__(self, store: OrderStore, positions: PositionManager) -> None:
+    def __init__(self, store: OrderStore, positions: PositionManager, activity: Activity) -> None:
         self.store = store
         self.positions = positions
+        self.activity = activity
         self.trading_day: date | None = None
         self.orders_today = 0
         self.trades_today = 0
@@ -42,6 +44,7 @@ class OrderManager:
         states, parked = self.store.load(trading_day)
         self.trading_day = trading_day
         self._states, self._names, self._working, self._parked, self._counted = {}, {}, {}, {}, set()
+        self.activity.load(trading_day, (), self.store.trade_sides(trading_day))
         for trade in parked:
             self._park(trade)
         for state in states:
@@ -68,7 +71,7 @@ class OrderManager:
 
     @property
     def active_count(self) -> int:
-        return sum(1 for state in self._working.values() if state.is_active)
+        return self.activity.active
 
     def working(self, symbol: str) -> list[OrderState]:
         """Orders of a contract whose trades may still come."""
@@ -127,6 +130,7 @@ class OrderManager:
             self._adopt(state)
         self.positions.adopt(book)
         if trade.trading_day == self.trading_day:
+            self.activity.traded(trade.symbol, trade.trade_id, trade.direction)
             self.trades_today += 1
         return True
 
@@ -152,6 +156,7 @@ class OrderManager:
 
     def _adopt(self, state: OrderState) -> None:
         key = state.request_id or f"#{state.order_id}"
+        self.activity.moved(self._states.get(key), state)
         self._states[key] = state
         if state.order_id:
             self._names[state.order_id] = key

@@ -102,14 +102,15 @@ class OrderSubscriber:
         outgoing = tuple(
             self._outgoing(CMD.name, command.request_id, encode(command), command.expires_at) for command in commands
         )
-        return Decision(self._received(request, ACCEPTED), states, outgoing)
+        return Decision(self._received(request, ACCEPTED, len(outgoing)), states, outgoing)
 
     def _refuse(self, request: OrderRequest, refusal: Refusal) -> Decision:
         when = self._judge.session_time(request)
         state = denied(request, refusal, self._judge.account_id, self._orders.trading_day, when)
         payload = encode(state.to_order_data(event_id=f"O:{request.request_id}:{refusal.detail}"))
         outgoing = self._outgoing(ORDER_STATUS.name, request.request_id, payload)
-        return Decision(self._received(request, refusal.sentence), (state,), (outgoing,))
+        log.info("%s is denied (%s): %s", request.request_id, refusal.code, refusal.sentence)
+        return Decision(self._received(request, refusal.sentence, code=refusal.code), (state,), (outgoing,))
 
     def _cancel(self, request: OrderRequest) -> Decision:
         name = request.order_request_id or request.order_id or ""
@@ -121,20 +122,24 @@ class OrderSubscriber:
             return Decision(self._received(request, f"{name}: is {legs[0].status} already"))
         commands = cancels_for(request, working)
         outgoing = tuple(self._outgoing(CMD.name, command.request_id, encode(command)) for command in commands)
-        return Decision(self._received(request, ACCEPTED), (), outgoing)
+        return Decision(self._received(request, ACCEPTED, len(outgoing)), (), outgoing)
 
     async def _unwritable(self, request: OrderRequest, decision: Decision, error: StoreError) -> Decision:
         """An order that cannot be written is refused: at once, aloud, and for good as soon as the database can be
         written again. Until then its entry is not acknowledged. A cancel only waits."""
         if request.cmd_type is not CommandType.CANCEL_ORDER:
-            decision = self._refuse(request, Refusal(f"{request.symbol}: orders cannot be written down: {error}"))
+            decision = self._refuse(
+                request, Refusal(f"{request.symbol}: orders cannot be written down: {error}", code="DATABASE")
+            )
             await self._say(decision.states[0])
         await self._durably(lambda: self._store.decide(*decision))
         return decision
 
     def _adopt(self, request: OrderRequest, decision: Decision) -> None:
         self._orders.decided(decision.states)
-        if any(state.is_active for state in decision.states):
+        if request.cmd_type is CommandType.CANCEL_ORDER:
+            self._judge.cancelled(len(decision.outgoing))
+        elif any(state.is_active for state in decision.states):
             self._judge.sent(request)
 
     def _answer(self, request_id: str) -> None:
@@ -143,9 +148,17 @@ class OrderSubscriber:
             for future in waiting:
                 future.set_result(answer)
 
-    def _received(self, request: OrderRequest, answer: str) -> Received:
-        kind = request.cmd_type or CommandType.SEND_ORDER
-        return Received(request_id=request.request_id, kind=kind, answer=answer, received_at=self._judge.clock.now())
+    def _received(self, request: OrderRequest, answer: str, messages: int = 0, code: str | None = None) -> Received:
+        return Received(
+            request_id=request.request_id,
+            kind=request.cmd_type or CommandType.SEND_ORDER,
+            answer=answer,
+            received_at=self._judge.clock.now(),
+            symbol=request.symbol,
+            trading_day=self._orders.trading_day,
+            messages=messages,
+            code=code,
+        )
 
     def _outgoing(self, stream: str, request_id: str, payload: bytes, expires_at: Time | None = None) -> Outgoing:
         return Outgoing(

@@ -13,9 +13,11 @@ from arbig.domain.instruments import Instrument
 from arbig.domain.messages import Direction, Exchange, Offset, PositionData, TradeData
 from arbig.domain.orders import OrderState
 from arbig.domain.positions import Holding, NotHeld
+from arbig.domain.risk import Exposure, product_of
 from arbig.trading.books import UNASSIGNED, Book
 
 Key = tuple[str, Direction]
+NO_LOTS = Exposure()
 
 
 class PositionManager:
@@ -27,6 +29,8 @@ class PositionManager:
         self.books: dict[tuple[str, str, Exchange], Book] = {}
         self._sides: dict[Key, PositionData] = {}
         self._later: dict[Key, list[TradeData]] = {}
+        self._lots: dict[Key, int] = {}
+        self._held: dict[str, Exposure] = {}
         self._as_of = "0-0"
 
     # ---- the account ----------------------------------------------------------------------------------------------
@@ -36,6 +40,9 @@ class PositionManager:
         self._sides = {(position.symbol, position.direction): position for position in positions}
         self._later = {}
         self._as_of = as_of
+        self._lots, self._held = {}, {}
+        for key in self._sides:
+            self._weigh(key)
 
     def on_position(self, position: PositionData, entry_id: str) -> None:
         """A snapshot from the stream; one that the last full answer already includes is older than it."""
@@ -44,6 +51,7 @@ class PositionManager:
         key = (position.symbol, position.direction)
         self._sides[key] = position
         self._later[key] = [trade for trade in self._later.get(key, ()) if trade.datetime > position.datetime]
+        self._weigh(key)
 
     def on_trade(self, trade: TradeData) -> None:
         """A fill heard on the stream, once. It counts until a snapshot that includes it."""
@@ -51,6 +59,21 @@ class PositionManager:
         side = self._sides.get(key)
         if side is None or trade.datetime > side.datetime:
             self._later.setdefault(key, []).append(trade)
+            self._weigh(key)
+
+    def held(self, product: str) -> Exposure:
+        """Lots of a product, over all its contracts."""
+        return self._held.get(product, NO_LOTS)
+
+    def _weigh(self, key: Key) -> None:
+        """One side of one contract has changed: so has its product's sum."""
+        symbol, direction = key
+        side, later = self._sides.get(key), self._later.get(key, ())
+        change = sum(trade.volume if trade.offset is Offset.OPEN else -trade.volume for trade in later)
+        lots = max(0, change if side is None else side.volume + change)
+        more, self._lots[key] = lots - self._lots.get(key, 0), lots
+        product = product_of(symbol)
+        self._held[product] = self.held(product).plus(direction, more)
 
     def holding(self, instrument: Instrument, orders: Iterable[OrderState]) -> Holding:
         """What may be closed now: the lots held, less what our working closes will take."""

@@ -4,13 +4,12 @@ new rule there is a new section here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 from pydantic import Field, create_model
 
-from arbig.domain.risk import RiskSettings, Rule, rules_from
+from arbig.domain.risk import RiskSettings
 from arbig.runtime.files import Config, load_yaml_model
 from arbig.runtime.settings import Settings
 
@@ -31,10 +30,10 @@ _FIELDS: dict[str, Any] = {
 RiskFile = create_model("RiskFile", __base__=Config, **_FIELDS)
 
 
-def load_rules(settings: Settings) -> Sequence[Rule]:
-    """Every rule that is on. Raises SettingsError, one line."""
+def load_risk(settings: Settings) -> RiskSettings:
+    """Every rule with its numbers. Raises SettingsError, one line."""
     found = load_yaml_model(settings.config / "risk.yaml", RiskFile)
     sections = {name: getattr(found, name) for name in _RULES}
-    return rules_from(
-        RiskSettings(**{name: section and _RULES[name](**section.model_dump()) for name, section in sections.items()})
+    return RiskSettings(
+        **{name: section and _RULES[name](**section.model_dump()) for name, section in sections.items()}
     )

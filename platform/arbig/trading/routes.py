@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
+from datetime import date
 from datetime import datetime as Time
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
@@ -10,12 +11,16 @@ from uuid import uuid4
 import msgspec
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 
+from arbig import __version__
 from arbig.bus.port import BusError
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import SHANGHAI, Direction, Exchange, Message, Offset, OrderRequest, OrderType, encode
 from arbig.domain.orders import OrderState
+from arbig.runtime.files import SettingsError, read_yaml
 from arbig.store.database import StoreError
+from arbig.store.orders import Received
 from arbig.trading.books import Book
+from arbig.trading.compliance import report
 from arbig.trading.state import SETTABLE, State
 
 if TYPE_CHECKING:
@@ -71,6 +76,14 @@ def add(app: FastAPI, trading: TradingService) -> None:
     async def account() -> Response:
         return _answer(as_of=trading.reconciler.as_of, account=trading.reconciler.account)
 
+    @app.get("/compliance")
+    async def compliance(day: date | None = None) -> Response:
+        wanted = day or trading.orders.trading_day
+        if wanted is None:
+            raise HTTPException(503, "the trading day is not known yet; ask again in a moment, or name a day")
+        found = await to_thread(report, trading.store, wanted, trading.risk)
+        return _answer(software="ARBIG", version=__version__, app_id=_app_id(trading), **found)
+
     @app.post("/orders")
     async def send(request: Request) -> Response:
         form = _form(await request.body(), OrderForm)
@@ -121,10 +134,28 @@ async def _submitted(request: OrderRequest, trading: TradingService) -> Response
     except BusError as error:
         raise HTTPException(503, f"the order could not be passed on: {error}") from None
     if answer is not None and answer.answer:
-        raise HTTPException(422, answer.answer)
+        return Response(_refusal(answer), 422, media_type="application/json")
     state = trading.orders.get(request.request_id) or trading.orders.get(request.order_request_id or "")
     shown = {"request_id": request.request_id, "status": "SUBMITTING" if state is None else state.status}
     return Response(msgspec.json.encode(shown | _words(state)), 202, media_type="application/json")
+
+
+def _refusal(answer: Received) -> bytes:
+    code = {} if answer.code is None else {"code": answer.code}
+    return msgspec.json.encode({"detail": answer.answer} | code)
+
+
+def _app_id(trading: TradingService) -> str | None:
+    """As registered with the broker; the simulated exchange asks for none."""
+    if trading.settings.gateway == "sim":
+        return None
+    try:
+        found: Any = read_yaml(trading.settings.config / "ctp_config.yaml")
+    except FileNotFoundError:
+        return None
+    except SettingsError as error:
+        raise HTTPException(503, str(error)) from None
+    return str(found["app_id"]) if "app_id" in found else None
 
 
 def _words(state: OrderState | None) -> dict[str, str]:

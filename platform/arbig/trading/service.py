@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import date, timedelta
@@ -18,6 +19,7 @@ from msgspec.structs import asdict
 from arbig.bus.port import Bus, BusError, Entry
 from arbig.bus.retention import Retaining
 from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, TRADE, TRADING, group_of
+from arbig.domain.fees import margin
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
     CommandType,
@@ -32,6 +34,7 @@ from arbig.domain.messages import (
     encode,
 )
 from arbig.domain.orders import OrderState
+from arbig.domain.risk import Denial, rules_from
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.http import CallError, call
@@ -42,6 +45,7 @@ from arbig.store.database import Database, StoreError
 from arbig.store.orders import OrderStore, Received
 from arbig.store.snapshots import SnapshotStore
 from arbig.trading import routes
+from arbig.trading.activity import Activity
 from arbig.trading.books import Book
 from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.order_manager import OrderManager, completed
@@ -50,9 +54,10 @@ from arbig.trading.outbox import Outbox
 from arbig.trading.position_manager import PositionManager, closing
 from arbig.trading.quotes import PATTERNS, Quotes
 from arbig.trading.reconciler import Reconciler
-from arbig.trading.risk_file import load_rules
+from arbig.trading.risk_file import load_risk
 from arbig.trading.state import State, TradingState
 from arbig.trading.sweeper import Sweeper
+from arbig.trading.tripwire import Tripwire, day_of
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +87,7 @@ class TradingService(Service):
             EventType.SETTLED: self._on_settled,
         }
         self._losses = 0
+        self._unsaid: deque[tuple[EventType, str, State | None]] = deque()
         self._is_listening = asyncio.Event()
         self._must_resync = asyncio.Event()
         self._stale = asyncio.Event()
@@ -94,7 +100,8 @@ class TradingService(Service):
         await self._is_listening.wait()
         await self._until_answered(self._read_clock)
         await self.durably(lambda: self._turn_to(self.quotes.trading_day))
-        self.judge.remember(self.store.sent_since(self.clock.now() - MEMORY))
+        recently = self.clock.now() - MEMORY
+        self.judge.remember(self.store.sent_since(recently), self.store.cancels_since(recently))
         self.outbox.load(self.store.unpublished())
         await self._until_answered(self._reconcile)
         self.spawn(self._consume(), "streams")
@@ -104,7 +111,7 @@ class TradingService(Service):
         self.spawn(self.sweeper.sweep_for_ever(), "sweeper")
 
     def _open(self) -> None:
-        rules, instruments = load_rules(self.settings), load_instruments(self.settings)
+        self.risk, instruments = load_risk(self.settings), load_instruments(self.settings)
         calendar = load_calendar(self.settings)
         try:
             self.database = Database.open(self.settings.data / "db" / "trading.db")
@@ -115,11 +122,21 @@ class TradingService(Service):
         self.snapshots = SnapshotStore(self.database, self.account_id)
         self.state = self._remembered_state()
         self.positions = PositionManager(self.account_id)
-        self.orders = OrderManager(self.store, self.positions)
+        self.orders = OrderManager(self.store, self.positions, Activity(self.risk, self._lot_margin))
+        self.tripwire = Tripwire(self.risk.triggers)
+        self._best_balance = self.snapshots.best_balance()
         self.outbox = Outbox(self.bus, self.store, self.clock, self.durably)
         self.instruments = instruments
         self.judge = Judge(
-            self.account_id, instruments, calendar, rules, self.quotes, self.orders, self.positions, self.clock
+            self.account_id,
+            instruments,
+            calendar,
+            rules_from(self.risk),
+            self.quotes,
+            self.orders,
+            self.positions,
+            self.clock,
+            lambda: self.reconciler.account,
         )
         self.sweeper = Sweeper(self.janitors_bus, self.clock, self._alarm)
         self.subscriber = OrderSubscriber(
@@ -226,7 +243,8 @@ class TradingService(Service):
             await self._until_answered(self._reconcile)
 
     async def _follow_account(self) -> None:
-        """The counter's account: every few seconds, and soon after a fill. And fills that do not come are asked for."""
+        """The counter's account: every few seconds, and soon after a fill; limits of the account are watched with it.
+        And fills that do not come are asked for."""
         missing: set[str] = set()
         while True:
             try:
@@ -240,6 +258,49 @@ class TradingService(Service):
             missing = self.orders.missing()
             with suppress(CallError):  # the Gateway is away, and its return is an event
                 await self.reconciler.refresh_account()
+                self._watch_account()
+            with suppress(BusError):  # said as soon as there is a bus again
+                await self._say_warnings()
+
+    def _watch_account(self) -> None:
+        """A limit of the account that is passed leaves only closing, once a trading day: then people decide."""
+        day = day_of(self.reconciler.account, self._best_balance)
+        self._best_balance = max(self._best_balance, day.began)
+        for breach in self.tripwire.seen(day, self.clock.monotonic()):
+            if self.state.wanted is State.ACTIVE:
+                self._reduce(breach)
+
+    def _reduce(self, breach: Denial) -> None:
+        today, when = self.orders.trading_day, self.clock.now()
+        if today is None:
+            return
+        try:
+            if breach.code in self.snapshots.causes(today):
+                return
+            self.snapshots.set_state(State.REDUCING, breach.sentence, when, breach.code, today)
+        except StoreError as error:
+            log.error("%s", error)  # tried again with the next look at the account
+            return
+        self.state = self.state.set(State.REDUCING, breach.sentence, when)
+        self._unsaid.append((EventType.TRADING_STATE, breach.sentence, State.REDUCING))
+        self._unsaid.append((EventType.ALARM, f"trading is REDUCING: {breach.sentence}", None))
+
+    async def _say_warnings(self) -> None:
+        for line in self.orders.activity.warnings():
+            self._unsaid.append((EventType.ALARM, line, None))
+        while self._unsaid:
+            event, words, state = self._unsaid[0]
+            log.error("%s", words)
+            await self._tell(event, words, state)
+            self._unsaid.popleft()
+
+    def _lot_margin(self, order: OrderState) -> float:
+        """Yuan for one lot by our own table; what the counter really takes is in its account soon after."""
+        try:
+            contract = self.instruments.get(order.symbol, order.trading_day)
+        except UnknownSymbol:
+            return 0.0
+        return margin(contract.margin_rate, contract.size, order.price, 1)
 
     async def janitors_bus(self) -> Retaining:
         """No service may trim with its own name."""

@@ -7,15 +7,36 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from arbig.domain.messages import CommandType, Offset, OrderRequest
+from arbig.domain.risk.activity import counts_of, opening_of, product_of
+from arbig.domain.risk.cancel_rate import CancelRate
+from arbig.domain.risk.cancels import Cancels
 from arbig.domain.risk.close_available import CloseAvailable
+from arbig.domain.risk.daily_loss import DailyLoss
+from arbig.domain.risk.drawdown import Drawdown
 from arbig.domain.risk.duplicate_order import DuplicateOrder
+from arbig.domain.risk.large_cancels import LARGE_LOTS, LargeCancels
+from arbig.domain.risk.margin_use import MarginUse
 from arbig.domain.risk.notional import Notional
 from arbig.domain.risk.order_rate import OrderRate
 from arbig.domain.risk.order_size import OrderSize
 from arbig.domain.risk.price_band import STOP_CAUSE, PriceBand
 from arbig.domain.risk.price_limits import PriceLimits
 from arbig.domain.risk.price_tick import PriceTick
-from arbig.domain.risk.rule import STRICT, Denial, RiskView, Rule, Sent
+from arbig.domain.risk.product_position import ProductPosition
+from arbig.domain.risk.rule import (
+    STRICT,
+    Counting,
+    Counts,
+    Day,
+    Denial,
+    Exposure,
+    Funds,
+    RiskView,
+    Rule,
+    Sent,
+    Trigger,
+)
+from arbig.domain.risk.self_trades import SelfTrades
 from arbig.domain.risk.trading_hours import TradingHours
 from arbig.domain.risk.volume import Volume
 from arbig.domain.risk.working_orders import WorkingOrders
@@ -23,12 +44,21 @@ from arbig.domain.risk.working_orders import WorkingOrders
 __all__ = [
     "COUNTER_RULES",
     "STOP_CAUSE",
+    "Counting",
+    "Counts",
+    "Day",
     "Denial",
+    "Exposure",
+    "Funds",
     "RiskSettings",
     "RiskView",
     "Rule",
     "Sent",
+    "Trigger",
+    "counts_of",
     "judge",
+    "opening_of",
+    "product_of",
     "rules_from",
 ]
 
@@ -48,12 +78,35 @@ class RiskSettings:
     order_rate: OrderRate | None = field(default_factory=OrderRate)
     working_orders: WorkingOrders | None = field(default_factory=WorkingOrders)
     duplicate_order: DuplicateOrder | None = field(default_factory=DuplicateOrder)
+    cancel_rate: CancelRate | None = field(default_factory=CancelRate)
+    cancels: Cancels | None = field(default_factory=Cancels)
+    large_cancels: LargeCancels | None = field(default_factory=LargeCancels)
+    self_trades: SelfTrades | None = field(default_factory=SelfTrades)
+    product_position: ProductPosition | None = field(default_factory=ProductPosition)
+    margin_use: MarginUse | None = field(default_factory=MarginUse)
+    daily_loss: DailyLoss | None = field(default_factory=DailyLoss)
+    drawdown: Drawdown | None = field(default_factory=Drawdown)
+
+    @property
+    def triggers(self) -> tuple[Trigger, ...]:
+        """What watches the account."""
+        return tuple(each for each in (self.daily_loss, self.drawdown) if each is not None)
+
+    @property
+    def counting(self) -> tuple[Counting, ...]:
+        """What the exchange counts."""
+        return tuple(each for each in (self.cancels, self.large_cancels, self.self_trades) if each is not None)
+
+    @property
+    def large_lots(self) -> int:
+        return LARGE_LOTS if self.large_cancels is None else self.large_cancels.lots
 
 
 def rules_from(settings: RiskSettings) -> tuple[Rule, ...]:
     """Every rule that is on: the counter's first, then the house's in the order of the settings."""
-    house = (getattr(settings, section.name) for section in fields(settings))
-    return (*COUNTER_RULES, *(rule for rule in house if rule is not None))
+    sections = (getattr(settings, section.name) for section in fields(settings))
+    house = (rule for rule in sections if rule is not None and rule not in settings.triggers)
+    return (*COUNTER_RULES, *house)
 
 
 def judge(rules: Sequence[Rule], order: OrderRequest, view: RiskView) -> Denial | None:

@@ -30,5 +30,6 @@ class DuplicateOrder:
             return None
         return Denial(
             "DUPLICATE_ORDER",
-            f"{order.symbol}: {equal} equal orders within {self.within_seconds:g} s, no more are allowed",
+            f"{order.symbol}: {equal} equal orders within {self.within_seconds:g} s, no more are allowed; "
+            "wait, or send another price or volume (duplicate_order in risk.yaml)",
         )

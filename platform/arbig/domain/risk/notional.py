@@ -23,5 +23,7 @@ class Notional:
         if value <= self.max_value:
             return None
         return Denial(
-            "NOTIONAL", f"{order.symbol}: order value {value:,.0f} yuan, at most {self.max_value:,.0f} allowed"
+            "NOTIONAL",
+            f"{order.symbol}: order value {value:,.0f} yuan, at most {self.max_value:,.0f} allowed; "
+            "send fewer lots (notional.max_value in risk.yaml)",
         )

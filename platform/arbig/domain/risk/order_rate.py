@@ -22,5 +22,9 @@ class OrderRate:
     def judge(self, order: OrderRequest, view: RiskView) -> Denial | None:
         for seconds, most, word in ((1.0, self.per_second, "second"), (60.0, self.per_minute, "minute")):
             if len(view.sent) >= most and view.now - view.sent[-most].at < seconds:
-                return Denial("ORDER_RATE", f"{order.symbol}: {most} orders in the last {word}, no more are allowed")
+                return Denial(
+                    "ORDER_RATE",
+                    f"{order.symbol}: {most} orders in the last {word}, no more are allowed; "
+                    f"wait a {word} (order_rate.per_{word} in risk.yaml)",
+                )
         return None

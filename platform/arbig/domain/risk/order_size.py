@@ -22,5 +22,7 @@ class OrderSize:
         if order.volume <= self.max_lots:
             return None
         return Denial(
-            "ORDER_SIZE", f"{order.symbol}: {order.volume} lots in one order, at most {self.max_lots} allowed"
+            "ORDER_SIZE",
+            f"{order.symbol}: {order.volume} lots in one order, at most {self.max_lots} allowed; "
+            f"send fewer (order_size.max_lots in risk.yaml)",
         )

@@ -32,7 +32,8 @@ class PriceBand:
         return Denial(
             "PRICE_BAND",
             f"{order.symbol}: price {price:.10g} is outside {view.shown(last - width)}-{view.shown(last + width)} "
-            f"({self.percent:g} % around the last price); last price was {view.shown(last)}",
+            f"({self.percent:g} % around the last price); last price was {view.shown(last)}; "
+            "bring the price nearer (price_band.percent in risk.yaml)",
         )
 
 

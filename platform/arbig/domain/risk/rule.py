@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import Direction, Offset, OrderRequest, TickData
+from arbig.domain.orders import OrderState
 from arbig.domain.positions import Holding
 from arbig.domain.sessions import Phase
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """No, and why: a word for the machine, a sentence for the trader."""
+    """No, and why: a word for the machine, a sentence for the trader (found, limit, mend)."""
 
     code: str
     sentence: str
@@ -39,9 +40,55 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What an exchange counts of a contract in a trading day, and the orders that a cancel could still add. FAK and FOK
+    orders are not counted."""
+
+    cancels: int = 0
+    large_cancels: int = 0
+    self_trades: int = 0
+    working: int = 0
+    large_working: int = 0
+
+    def moved(self, before: Self, after: Self) -> Self:
+        """These counts when a part of them has changed."""
+        return type(self)(*(getattr(self, n) - getattr(before, n) + getattr(after, n) for n in _COUNTS))
+
+
+_COUNTS = tuple(each.name for each in fields(Counts))
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Lots of a product, over all its contracts: held, or opening (working orders that will be held when they fill)."""
+
+    long: int = 0
+    short: int = 0
+
+    def of(self, direction: Direction) -> int:
+        return self.long if direction is Direction.LONG else self.short
+
+    def plus(self, direction: Direction, lots: int) -> Exposure:
+        if direction is Direction.LONG:
+            return Exposure(self.long + lots, self.short)
+        return Exposure(self.long, self.short + lots)
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """The counter's account in yuan. `reserved` is our own sum for working opening orders, of which the counter may not
+    have told yet; its own is `frozen`."""
+
+    balance: float
+    margin: float
+    frozen: float = 0.0
+    reserved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RiskView:
-    """All that rules may look at. `now` is in monotonic seconds like `Sent.at`; `sent` reaches back a minute,
-    oldest first."""
+    """All that rules may look at. `now` is in monotonic seconds like `Sent.at`; `sent` (opening orders) and `cancelled`
+    reach back a minute, oldest first; `resting` are the contract's own orders that may still trade."""
 
     instrument: Instrument
     now: float
@@ -51,6 +98,12 @@ class RiskView:
     holding: Holding | None = None
     working_orders: int = 0
     sent: Sequence[Sent] = ()
+    cancelled: Sequence[float] = ()
+    resting: Sequence[OrderState] = ()
+    counts: Counts = Counts()
+    held: Exposure = Exposure()
+    opening: Exposure = Exposure()
+    funds: Funds | None = None
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -75,6 +128,38 @@ class Rule(Protocol):
     opens_only: ClassVar[bool]
 
     def judge(self, order: OrderRequest, view: RiskView) -> Denial | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """How the account stands, in yuan: its balance, what the day began with, what was earned since (after fees), and
+    the best balance any day was settled with."""
+
+    balance: float
+    began: float
+    profit: float
+    best: float = 0.0
+
+
+class Trigger(Protocol):
+    """Looks at the account, not at an order: beyond its limit only closing orders are sent until a person decides."""
+
+    def breach(self, day: Day) -> Denial | None: ...
+
+
+class Counting(Protocol):
+    """A rule about a number that the exchange counts, of a contract in a trading day: who comes near it is warned."""
+
+    code: ClassVar[str]
+    words: ClassVar[str]
+
+    @property
+    def limit(self) -> int: ...
+
+    @property
+    def warn_percent(self) -> float: ...
+
+    def count(self, counts: Counts) -> int: ...
 
 
 STRICT = {"extra": "forbid"}

@@ -23,5 +23,6 @@ class WorkingOrders:
             return None
         return Denial(
             "WORKING_ORDERS",
-            f"{order.symbol}: {view.working_orders} orders are working, at most {self.max_orders} allowed",
+            f"{order.symbol}: {view.working_orders} orders are working, at most {self.max_orders} allowed; "
+            "cancel some (working_orders.max_orders in risk.yaml)",
         )

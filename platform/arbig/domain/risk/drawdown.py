@@ -1,0 +1,31 @@
+"""Risk: the account trades on until its balance has fallen by a share below the best settled one. A withdrawal counts
+as a fall; who made it sets ACTIVE again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Gt, Le
+
+from arbig.domain.risk.rule import STRICT, Day, Denial
+
+
+@dataclass(frozen=True)
+class Drawdown:
+    __pydantic_config__: ClassVar[dict[str, str]] = STRICT
+
+    max_percent: Annotated[float, Gt(0), Le(100)] = 20.0
+
+    def breach(self, day: Day) -> Denial | None:
+        best = max(day.best, day.began)
+        fall = best - day.balance
+        if best <= 0 or fall < best * self.max_percent / 100:
+            return None
+        return Denial(
+            "DRAWDOWN",
+            f"balance {day.balance:,.0f} yuan is {fall / best:.1%} below the best settled one, {best:,.0f}, limit "
+            f"{self.max_percent:g} % (drawdown.max_percent in risk.yaml); only closing orders are sent, "
+            "set ACTIVE to go on",
+        )
