@@ -199,16 +199,18 @@ def test_a_failing_strategy_leaves_what_it_did(desk: Desk) -> None:
     assert "test_desk.py" in result.failures[0].traceback
 
 
-def test_ctrl_c_gives_what_was_done(desk: Desk) -> None:
+@pytest.mark.parametrize("matching", list(Matching))
+def test_ctrl_c_gives_what_was_done(desk: Desk, matching: Matching) -> None:
     class Stops(Once):
         def on_bar(self, bar: BarData) -> None:
             super().on_bar(bar)
             if self.number == 700:
                 raise KeyboardInterrupt
 
-    result = desk.backtest(Stops, "au2512", START, END)
+    result = desk.backtest(Stops, "au2512", START, END, matching=matching)
     assert (len(result.trades), len(result.daily)) == (1, 2)
-    assert "interrupted" in result.warnings[0]
+    assert "interrupted" in result.warnings[-1]
+    assert "interrupted" in repr(result)
 
 
 def test_the_command_line_runs_it_too(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from arbig.backtest.collector import patient
 from arbig.backtest.feeds import Feed, Sheet, playing, store_of
 from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
-from arbig.backtest.result import Day, Failure, Log, Records, Result
+from arbig.backtest.result import Day, Failure, Interrupted, Log, Records, Result
 from arbig.backtest.series import BarSeries, Series, TickSeries
 from arbig.backtest.windows import VnpyRules, vnpy_rule
 from arbig.domain.instruments import Instrument
@@ -70,11 +70,15 @@ INTERVALS = {
 
 
 def run(plan: Plan, progress: Progress | None = None) -> Result:
-    """One CtaTemplate, one contract. Raises PlanError for anything else."""
+    """One CtaTemplate, one contract. Raises PlanError for anything else. Ctrl-C raises Interrupted with what was done."""
     prepared = plan.prepared()
     strategy_plan, series = _only(prepared)
     engine = VnpyEngine(prepared, strategy_plan, series)
-    engine.run(progress)
+    try:
+        engine.run(progress)
+    except KeyboardInterrupt:
+        engine.warnings.append(f"interrupted after {engine.now.row + 1 - engine.first} rows: what was done is kept")
+        raise Interrupted(engine.result(plan)) from None
     return engine.result(plan)
 
 
