@@ -109,6 +109,59 @@ def test_a_sweeps_figures_are_those_of_a_single_backtest_to_the_last_digit(
     assert again.statistics["sharpe"] == sweep.best_value
 
 
+class Crossing(CtaTemplate):
+    """Its average is computed for the whole history at once, before it trades."""
+
+    window, signals = 20, None
+    parameters = ["window", "signals"]
+
+    @staticmethod
+    def prepare(frame, params):
+        return frame[["close"]].assign(mean=frame["close"].rolling(params["window"]).mean())
+
+    def on_init(self) -> None:
+        pass
+
+    def on_bar(self, bar: BarData) -> None:
+        row = self.signals.at(bar.datetime)
+        if row.close > row.mean and self.pos <= 0:
+            self.buy(bar.close_price + 1, 1 - self.pos)
+        elif row.close < row.mean and self.pos > 0:
+            self.sell(bar.close_price - 1, self.pos)
+
+
+@pytest.mark.parametrize("matching", ["realistic", "vnpy"])
+def test_a_strategy_that_prepares_signals_is_swept_by_what_each_set_prepares(desk, matching):
+    words = (Crossing, "au2512", START, END)
+    sweep = desk.sweep(*words, {"window": [30, 240]}, matching=matching, workers=2)
+    assert [row.error for row in sweep.finished] == [None, None] and not sweep.remarks
+    for row in sweep.finished:
+        alone = desk.backtest(*words, row.task.params, matching=matching).statistics
+        assert [name for name in alone if not same(row.statistics[name], alone[name])] == []
+    counts = sweep.rows["total_trade_count"]
+    assert counts.min() > 0 and counts.nunique() == 2
+
+
+def test_a_single_backtest_is_a_trial_too_but_the_same_one_only_once(desk):
+    words = (Swing, "au2512", START, END)
+    alone = desk.sweep(*words, {"window": [10, 20]}, workers=1)
+    assert alone.tried == 2
+    for window in (10, 11, 12, 11):
+        desk.backtest(*words, {"window": window})
+    desk.backtest(*words, {"window": 10}, capital=2_000_000.0)
+    counted = desk.sweep(*words, {"window": [10, 20]}, workers=1)
+    assert counted.tried == 5
+    assert counted.deflated_sharpe < alone.deflated_sharpe
+
+
+def test_a_backtest_that_cannot_be_counted_says_so(desk, tmp_path):
+    (tmp_path / "trials").write_text("not a folder")
+    result = desk.backtest(Swing, "au2512", START, END)
+    assert len(result.trades) > 0
+    (line,) = [line for line in result.warnings if "not counted among the trials" in line]
+    assert "exists" in line or "Not a directory" in line
+
+
 # ---- wrong sets ---------------------------------------------------------------------------------------------------
 
 

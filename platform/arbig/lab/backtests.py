@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arbig.backtest.engine import run
+from arbig.backtest.performance import equity
 from arbig.backtest.plan import Costs, Matching, Plan, PlanError, StrategyPlan
-from arbig.backtest.result import Interrupted
+from arbig.backtest.result import Interrupted, Result
 from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.template import BaseTemplate, CtaTemplate
+from arbig.lab.jobs import setting_of
 from arbig.lab.progress import counted
 from arbig.lab.results import BacktestResult
 from arbig.lab.signals import with_signals
+from arbig.lab.sources import source_of
+from arbig.lab.trials import Ledger, trial_of
 from arbig.runtime.loader import Misconfigured, check_params, find_class, load_class
 from arbig.runtime.simulation import load_simulation
 
@@ -41,15 +45,41 @@ def backtest(
     progress: bool | None = None,
     **options: Any,
 ) -> BacktestResult:
-    """Plan and run; a `Plan` is run as it is. Ctrl-C gives the result of what was done until then."""
+    """Plan and run; a `Plan` is run as it is. A run that came to its end is a trial that every later deflated Sharpe
+    ratio counts. Ctrl-C gives the result of what was done until then."""
     made = (
         strategy if isinstance(strategy, Plan) else plan(desk, strategy, symbol, start, end, params, capital, **options)
     )
     with counted("backtest", progress) as tell:
         try:
-            return BacktestResult(run(made, tell))
+            return BacktestResult(_counted(desk, run(made, tell)))
         except Interrupted as stopped:
             return BacktestResult(stopped.result)
+
+
+def _counted(desk: Desk, result: Result) -> Result:
+    """Every strategy of a run in the ledger of trials. Where that cannot be written the result says so."""
+    try:
+        for one in result.plan.strategies:
+            days = [day for day in result.days if day.strategy_name == one.name]
+            ledger = Ledger(desk.settings.data, one.kind.__name__, one.vt_symbols)
+            setting = setting_of(result.plan.matching, one.capital, result.plan.costs, one.vt_symbols)
+            returns = equity(days, one.capital).returns
+            ledger.add(
+                trial_of(one.kind, _code(one.kind), setting, one.params, (result.plan.start, result.plan.end), returns)
+            )
+    except OSError as error:
+        line = f"not counted among the trials: {error.filename or 'data/trials'}: {error.strerror or error}"
+        return replace(result, warnings=(*result.warnings, line))
+    return result
+
+
+def _code(kind: type[BaseTemplate]) -> str:
+    """As a sweep names it; a class whose source is not there goes by its name."""
+    try:
+        return source_of(kind).code_hash
+    except PlanError:
+        return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def plan(

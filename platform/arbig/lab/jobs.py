@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -73,9 +73,7 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def setting(self) -> str:
-        """How it trades, whatever the code, the data and the parameters."""
-        words = (self.matching, self.capital, self.costs, self.vt_symbols)
-        return hashlib.sha256(msgspec.json.encode(words, order="deterministic")).hexdigest()[:12]
+        return setting_of(self.matching, self.capital, self.costs, self.vt_symbols)
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -88,6 +86,12 @@ class Task(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         return json.dumps([self.start.isoformat(), self.end.isoformat(), self.params], sort_keys=True)
+
+
+def setting_of(matching: Matching, capital: float, costs: Costs, vt_symbols: Sequence[str]) -> str:
+    """How a strategy trades, whatever the code, the data and the parameters."""
+    words = (matching, float(capital), costs, tuple(vt_symbols))
+    return hashlib.sha256(msgspec.json.encode(words, order="deterministic")).hexdigest()[:12]
 
 
 def job_of(plan: Plan, source: StrategySource, warmup_days: int) -> Job:
