@@ -70,7 +70,7 @@ INTERVALS = {
 
 
 def run(plan: Plan, progress: Progress | None = None) -> Result:
-    """One CtaTemplate, one contract. Raises PlanError for anything else. Ctrl-C raises Interrupted with what was done."""
+    """One CtaTemplate, one contract. Raises PlanError for anything else; at Ctrl-C Interrupted with what was done."""
     prepared = plan.prepared()
     strategy_plan, series = _only(prepared)
     engine = VnpyEngine(prepared, strategy_plan, series)
