@@ -32,6 +32,9 @@ class Listener(Protocol):
     def on_lost(self, reason: str) -> None:
         """The session is over. What was being sent is in doubt."""
 
+    def on_alarm(self, message: str) -> None:
+        """Something a person has to mend."""
+
 
 class Connector(Protocol):
     @property

@@ -141,6 +141,10 @@ class GatewayService(Service):
         self.journal.happened(EventType.DISCONNECTED, self.now(), self.trading_day, reason)
         self.publisher.wake()
 
+    def on_alarm(self, message: str) -> None:
+        self.journal.happened(EventType.ALARM, self.now(), self.trading_day, message)
+        self.publisher.wake()
+
     def _hear(self, facts: Sequence[Fact]) -> None:
         told: list[Told] = []
         for fact in facts:
