@@ -99,6 +99,11 @@ def test_the_report_of_a_day_counts_messages_cancels_and_denials(opened: Any, co
             assert found == (await http.get("/compliance")).json()
             nothing = (await http.get("/compliance", params={"day": "2025-10-14"})).json()
             assert (0, []) == (nothing["orders"], nothing["contracts"])
+            wrong = await http.get("/compliance", params={"day": "monday"})
+            assert (422, "day: found 'monday', expected a trading day") == (
+                wrong.status_code,
+                wrong.json()["detail"][:43],
+            )
 
     asyncio.run(play())
 

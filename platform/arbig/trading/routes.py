@@ -77,8 +77,8 @@ def add(app: FastAPI, trading: TradingService) -> None:
         return _answer(as_of=trading.reconciler.as_of, account=trading.reconciler.account)
 
     @app.get("/compliance")
-    async def compliance(day: date | None = None) -> Response:
-        wanted = day or trading.orders.trading_day
+    async def compliance(day: str | None = None) -> Response:
+        wanted = trading.orders.trading_day if day is None else _date(day)
         if wanted is None:
             raise HTTPException(503, "the trading day is not known yet; ask again in a moment, or name a day")
         found = await to_thread(report, trading.store, wanted, trading.risk)
@@ -143,6 +143,13 @@ async def _submitted(request: OrderRequest, trading: TradingService) -> Response
 def _refusal(answer: Received) -> bytes:
     code = {} if answer.code is None else {"code": answer.code}
     return msgspec.json.encode({"detail": answer.answer} | code)
+
+
+def _date(words: str) -> date:
+    try:
+        return date.fromisoformat(words)
+    except ValueError:
+        raise HTTPException(422, f"day: found {words!r}, expected a trading day; write e.g. 2025-10-15") from None
 
 
 def _app_id(trading: TradingService) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import ClassVar, Protocol, Self
@@ -52,10 +52,13 @@ class Counts:
 
     def moved(self, before: Self, after: Self) -> Self:
         """These counts when a part of them has changed."""
-        return type(self)(*(getattr(self, n) - getattr(before, n) + getattr(after, n) for n in _COUNTS))
-
-
-_COUNTS = tuple(each.name for each in fields(Counts))
+        return type(self)(
+            self.cancels - before.cancels + after.cancels,
+            self.large_cancels - before.large_cancels + after.large_cancels,
+            self.self_trades - before.self_trades + after.self_trades,
+            self.working - before.working + after.working,
+            self.large_working - before.large_working + after.large_working,
+        )
 
 
 @dataclass(frozen=True, slots=True)
