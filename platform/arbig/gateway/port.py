@@ -1,7 +1,7 @@
 """Port: a counter as the Gateway sees it, real or simulated. Translate, never decide.
 
 A connector speaks the words of `domain/counter.py`: it takes wishes and hands facts, in the order in which the counter
-said them, to its `Listener`. It reconnects by itself and never repeats a wish. Twins: `sim.py`; `ctp.py` comes later.
+said them, to its `Listener`. It reconnects by itself and never repeats a wish. Twins: `sim.py` and `ctp/connector.py`.
 """
 
 from __future__ import annotations

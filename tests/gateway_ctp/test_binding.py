@@ -1,0 +1,45 @@
+"""vnpy_ctp's real binding, where it is built: our subclasses load, speak and survive a front that is not there.
+
+In a process of its own: what the library does wrong ends that process, not the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from arbig.gateway.ctp.api import CHINESE, ApiMissing, real_apis
+
+PROBE = Path(__file__).parents[1] / "support" / "ctp_probe.py"
+
+
+def run_probe(place: Path, flow: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROBE), str(flow)]
+    environment = os.environ | {"LOCPATH": str(place)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_the_real_binding_loads_connects_and_hears_that_nobody_is_there(tmp_path: Path) -> None:
+    """Where compiler or locale are missing, the machine is told so in one line and nothing is aborted."""
+    place = tmp_path / "locales"
+    place.mkdir()
+    made = subprocess.run(["localedef", "-i", "zh_CN", "-f", "GB18030", str(place / CHINESE)],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    found = run_probe(place, tmp_path / "flow")
+    assert found.returncode == 0, found.stdout + found.stderr
+    last = found.stdout.strip().splitlines()[-1]
+    if last.startswith("missing: "):
+        print(last)
+        assert "sudo apt-get install" in last
+        assert made.returncode != 0 or "vnpy_ctp cannot be loaded" in last
+    else:
+        assert last == "heard: a front that hangs up 0x1001, a closed port nothing; connected: False; refused: no order"
+
+
+def test_a_machine_without_the_library_says_what_mends_it() -> None:
+    try:
+        assert real_apis().end_with_process
+    except ApiMissing as error:
+        assert "sudo apt-get install" in str(error) and "\n" not in str(error)
