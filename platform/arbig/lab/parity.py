@@ -391,16 +391,19 @@ SHOWN = {
     "bucket": "why",
     "words": "in words",
 }
+WORDS = ("strategy", "cause", "words")
 
 
 def _orders(found: Parity, most: int | None = None) -> str:
+    """All of them with the reason in words, or the `most` telling ones, narrow enough for a notebook."""
+    names = {name: words for name, words in SHOWN.items() if most is None or name != "words"}
     table = found.orders
     shown = (
         table if most is None else table.reindex(table["difference"].abs().sort_values(ascending=False).index[:most])
     )
-    head = "".join(f"<th>{escape(name)}</th>" for name in SHOWN.values())
+    head = "".join(f"<th>{escape(words)}</th>" for words in names.values())
     body = "".join(
-        "<tr>" + "".join(cell(_written(row[name])) for name in SHOWN) + "</tr>"
+        "<tr>" + "".join(cell(_written(row[name]), "left" if name in WORDS else "one") for name in names) + "</tr>"
         for _, row in shown.sort_index().iterrows()
     )
     more = "" if len(shown) == len(table) else f"<p>{len(table) - len(shown)} more orders, with smaller differences</p>"
