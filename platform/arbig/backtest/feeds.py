@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import repeat
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
@@ -190,17 +190,8 @@ class Sheet:
         made = self.__dict__[name] = SHEET[name](self.store, slice(self.start, self.stop))
         return made
 
-    def has(self, name: str) -> bool:
-        return name in self.__dict__
-
-    def made(self) -> tuple[str, ...]:
-        """The columns that somebody read."""
-        return tuple(name for name in SHEET if name in self.__dict__)
-
-    def bars(self, filled: tuple[str, ...] = ()) -> list[BarData]:
-        """The rows as bars; the columns in `filled` are likely to be read, and stand in the bars already."""
-        columns = [getattr(self, name) for name in filled]
-        return list(map(filled_bar(filled), repeat(self), range(self.stop - self.start), *columns))
+    def bars(self) -> list[BarData]:
+        return list(map(LateBar, repeat(self), range(self.stop - self.start)))  # type: ignore[arg-type]
 
 
 def _moments(store: Dated, place: slice) -> list[Any]:
@@ -336,7 +327,7 @@ class LateBar(msgspec.Struct, frozen=True, eq=False, gc=False):
         return BarData(**{name: getattr(self, name) for name in names})
 
     def __eq__(self, other: object) -> bool:
-        return self.whole() == (other.whole() if issubclass(type(other), LateBar) else other)  # type: ignore[attr-defined]
+        return self.whole() == (other.whole() if type(other) is LateBar else other)
 
     def __hash__(self) -> int:
         return hash(self.whole())
@@ -352,15 +343,6 @@ class LateBar(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.whole().__reduce__()  # type: ignore[return-value]
-
-
-@cache
-def filled_bar(names: tuple[str, ...]) -> Any:
-    """A LateBar that has these values itself."""
-    if not names:
-        return LateBar
-    fields = [(name, Any) for name in names]
-    return msgspec.defstruct("FilledBar", fields, bases=(LateBar,), frozen=True, eq=False, gc=False)
 
 
 _stores: WeakKeyDictionary[BarSeries, Store] = WeakKeyDictionary()

@@ -8,6 +8,7 @@ not checked against holdings; no session is closed, no price is limited, no marg
 
 from __future__ import annotations
 
+import dis
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,15 +23,13 @@ import msgspec
 import numpy as np
 
 from arbig.backtest.collector import patient
-from arbig.backtest.feeds import Feed, LateBar, Sheet, playing, store_of
+from arbig.backtest.feeds import Feed, Sheet, playing, store_of
 from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
-from arbig.backtest.quiet import Collecting, is_silent
 from arbig.backtest.result import Day, Failure, Interrupted, Log, Records, Result
 from arbig.backtest.series import BarSeries, Series, TickSeries
 from arbig.backtest.windows import VnpyRules, vnpy_rule
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import (
-    SHANGHAI,
     BarData,
     Direction,
     Interval,
@@ -60,8 +59,6 @@ from arbig.domain.windows import WindowGenerator
 
 CHUNK = 4096
 """Rows between two words of progress."""
-FIRST = 256
-"""The first rows show what a strategy reads of a bar."""
 EDGE = 0.499999
 EXACT_STEPS = 1e8
 """Up to here a price in steps of its tick is far finer than what EDGE leaves to decimal arithmetic."""
@@ -126,52 +123,6 @@ class Order(msgspec.Struct, gc=False):
         return self.name.rpartition(".")[2]
 
 
-class LateOrder(msgspec.Struct, frozen=True, eq=False):
-    """News of an order, whole when somebody looks closer: `isinstance` takes it for `arbig.OrderData`."""
-
-    engine: VnpyEngine
-    order: Order
-    status: Status
-    traded: Any
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type[OrderData]:  # type: ignore[override]
-        return OrderData
-
-    @property
-    def vt_orderid(self) -> str:
-        return self.order.name
-
-    def is_active(self) -> bool:
-        return self.status.is_active
-
-    def whole(self) -> OrderData:
-        """The message itself."""
-        made = self.engine._order_data(self.order)
-        return msgspec.structs.replace(made, status=self.status, traded=self.traded)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.whole(), name)
-
-    def __eq__(self, other: object) -> bool:
-        return self.whole() == (other.whole() if type(other) is LateOrder else other)
-
-    def __hash__(self) -> int:
-        return hash(self.whole())
-
-    def __repr__(self) -> str:
-        return repr(self.whole())
-
-    def __copy__(self) -> OrderData:
-        return self.whole()
-
-    def __deepcopy__(self, memo: object) -> OrderData:
-        return self.whole()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.whole().__reduce__()  # type: ignore[return-value]
-
-
 Stop = tuple[str, Direction, Offset, float, Any, int]
 """Name, direction, offset, price, volume, row of birth. What became of it: it waits in `stops`, or it was triggered, or
 it was cancelled. A strategy that sends some at every bar makes a million of them."""
@@ -190,6 +141,16 @@ class Place:
     """Where in the ticks the run is."""
 
     row = -1
+
+
+def is_silent(callback: Callable[..., None]) -> bool:
+    """Whether a callback does nothing at all, so that it need not be called: its body is `pass`, a docstring, or
+    `return`."""
+    code = getattr(callback, "__code__", None)
+    if code is None:
+        return False
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
+    return all(step.opname in ("LOAD_CONST", "RETURN_VALUE", "RETURN_CONST") for step in steps) and len(steps) <= 2
 
 
 class VnpyEngine:
@@ -220,8 +181,6 @@ class VnpyEngine:
         self._whole_sheet = self._sheet = Sheet(series, 0, len(series))
         self._unit = Decimal(str(self.tick))
         self._prices: dict[float, float] = {}
-        self._collecting: Collecting | None = None
-        self._read: tuple[str, ...] = ()
         self._hears_orders = self._hears_stops = self._hears_trades = True
         self.strategy: CtaTemplate
 
@@ -268,7 +227,6 @@ class VnpyEngine:
         self._hears_orders = not is_silent(strategy.on_order)
         self._hears_stops = not is_silent(strategy.on_stop_order)
         self._hears_trades = not is_silent(strategy.on_trade)
-        self._collecting = Collecting(strategy)
         strategy.on_init()
         strategy.inited = True
         strategy.on_start()
@@ -294,14 +252,7 @@ class VnpyEngine:
     def _play_bars(self, feed: Feed, start: int, stop: int) -> None:
         on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
         sheet = self._sheet = Sheet(feed.store, start, stop)
-        if self._collecting is not None and self._collecting.until(feed, start) != start:
-            self._play_windows(self._collecting, feed, sheet)
-            return
-        if not self._read and stop - start > FIRST:
-            self._play_bars(feed, start, start + FIRST)
-            start += FIRST
-            sheet = self._sheet = Sheet(feed.store, start, stop)
-        for row, bar in enumerate(sheet.bars(self._read), start):
+        for row, bar in enumerate(sheet.bars(), start):
             feed.bar, feed.row = bar, row
             if limits:
                 self._cross_limits(bar.low_price, bar.high_price, bar.open_price, bar.open_price)
@@ -310,34 +261,6 @@ class VnpyEngine:
                 if high >= self.lowest_buy or low <= self.highest_sell:
                     self._cross_stops(high, low, bar.open_price)
             on_bar(bar)
-        self._read = sheet.made()
-
-    def _play_windows(self, collecting: Collecting, feed: Feed, sheet: Sheet) -> None:
-        """The same for a strategy that only collects minutes: from one that matters to the next."""
-        on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
-        highs, lows = sheet.high_price, sheet.low_price
-        count, at = sheet.stop - sheet.start, 0
-        while at < count:
-            if not limits:
-                due = min(collecting.until(feed, sheet.start + at) - sheet.start, count)
-                if due > at and (
-                    not stops or (max(highs[at:due]) < self.lowest_buy and min(lows[at:due]) > self.highest_sell)
-                ):
-                    collecting.go_on(sheet.start + due)
-                    at = due
-                    if due == count:
-                        feed.bar, feed.row = LateBar(sheet, count - 1), sheet.stop - 1  # type: ignore[assignment]
-                        break
-            bar: Any = LateBar(sheet, at)
-            feed.bar, feed.row = bar, sheet.start + at
-            if limits:
-                self._cross_limits(bar.low_price, bar.high_price, bar.open_price, bar.open_price)
-            if stops:
-                high, low = highs[at], lows[at]
-                if high >= self.lowest_buy or low <= self.highest_sell:
-                    self._cross_stops(high, low, bar.open_price)
-            on_bar(bar)
-            at += 1
 
     def _play_ticks(self, series: TickSeries, start: int, stop: int) -> None:
         on_tick, limits, stops = self.strategy.on_tick, self.limits, self.stops
@@ -397,7 +320,7 @@ class VnpyEngine:
     def _say(self, order: Order, status: Status) -> None:
         order.status = status
         if self._hears_orders:
-            self.strategy.on_order(LateOrder(self, order, status, order.traded))  # type: ignore[arg-type]
+            self.strategy.on_order(self._order_data(order))
 
     def _say_stop(self, stop: Stop) -> None:
         if self._hears_stops:
@@ -442,7 +365,7 @@ class VnpyEngine:
         nearest = (steps + 0.5) // 1.0
         rounded = self._prices.get(nearest) if -EDGE < steps - nearest < EDGE else None
         if rounded is None:
-            rounded = self._rounded(price, steps, nearest)
+            rounded = self._rounded(price, steps)
         if not stop:
             order = self._new_order(direction, offset, rounded, volume)
             self.limits[order.name] = order
@@ -464,15 +387,16 @@ class VnpyEngine:
         self.orders.append(order)
         return order
 
-    def _rounded(self, price: float, steps: float, nearest: float) -> float:
-        """To the price tick as vnpy does: half to even, in decimal. Where binary cannot be wrong about the number of
-        ticks, it is not asked a second time."""
+    def _rounded(self, price: float, steps: float) -> float:
+        """To the price tick as vnpy does: half to even, in decimal. Binary then knows it again, where it cannot be
+        wrong."""
         if not isfinite(steps):
             raise ValueError(f"order price: found {price}, expected a number; has the indicator behind it a value yet?")
-        if abs(steps) < EXACT_STEPS and -EDGE < steps - nearest < EDGE:
-            rounded = self._prices[nearest] = float(int(nearest) * self._unit)
-            return rounded
-        return float(round(Decimal(str(price)) / self._unit) * self._unit)
+        nearest = round(Decimal(str(price)) / self._unit)
+        rounded = float(nearest * self._unit)
+        if abs(steps) < EXACT_STEPS:
+            self._prices[nearest] = rounded
+        return rounded
 
     def cancel_order(self, strategy: BaseTemplate, vt_orderid: str) -> None:
         if (stop := self.stops.pop(vt_orderid, None)) is not None:
@@ -563,20 +487,14 @@ class VnpyEngine:
     # ---- messages, made when somebody reads them
 
     def _moment(self, row: int) -> Time:
-        sheet = self._sheet
-        if row in sheet and (sheet is self._whole_sheet or sheet.has("datetime")):
-            found: Time = sheet.datetime[row - sheet.start]
-        else:
-            found = self.series.datetime[row].item().replace(tzinfo=SHANGHAI)
-        return found
+        sheet = self._sheet if row in self._sheet else self._whole_sheet
+        moment: Time = sheet.datetime[row - sheet.start]
+        return moment
 
     def _trading_day(self, row: int) -> date:
-        sheet = self._sheet
-        if sheet is self._whole_sheet:
-            found: date = sheet.trading_day[row]
-        else:
-            found = self.series.trading_day[row].item()
-        return found
+        sheet = self._sheet if row in self._sheet else self._whole_sheet
+        day: date = sheet.trading_day[row - sheet.start]
+        return day
 
     def _order_data(self, order: Order) -> OrderData:
         return OrderData(
@@ -633,7 +551,6 @@ class VnpyEngine:
     # ---- the result
 
     def result(self, plan: Plan) -> Result:
-        self._sheet = self._whole_sheet
         working: list[OrderData | StopOrder] = [self._order_data(one) for one in self.limits.values()]
         working += [self._stop_data(one) for one in self.stops.values()]
         name = self.strategy_plan.name

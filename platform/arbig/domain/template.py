@@ -8,7 +8,6 @@ live one, a backtest, or a test. `CtaTemplate` trades one contract, `StrategyTem
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -582,16 +581,6 @@ class BarGenerator:
             whole, self._due = next(self._longer.bars), next(self._longer.rows, -1)
             if self.on_window_bar is not None:
                 self.on_window_bar(whole)
-
-    def due(self, feed: Feed, row: int) -> int:
-        """The row of a feed at whose bar a longer one is whole; `row` where that is not known."""
-        if self._feed is not feed or self._next != row:
-            return row
-        return self._due if self._due >= 0 else sys.maxsize
-
-    def go_on(self, row: int) -> None:
-        """The bars up to `row`, none of which was due, count as seen."""
-        self._next = row
 
     def _collect(self, bar: BarData) -> None:
         """Our first bar may be a feed's, which then knows the longer ones; any other is counted by ourselves."""
