@@ -10,7 +10,6 @@ balance that is gone ends the run.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from heapq import merge
@@ -135,7 +134,7 @@ def _course(seat: Seat, calendar: TradingCalendar, failures: list[Failure]) -> I
         failures.append(Failure(seat.name, seat.moment, str(ruin)))
         seat.break_off(following[seat.day])
     except Exception as error:
-        failures.append(Failure(seat.name, seat.moment, f"{type(error).__name__}: {error}", own_traceback()))
+        failures.append(Failure.of(seat.name, seat.moment, error))
         seat.break_off(following[seat.day])
 
 
@@ -144,13 +143,6 @@ def _day_after(day: date, calendar: TradingCalendar) -> date:
         return calendar.next_day(day)
     except CalendarError:
         return day + timedelta(days=1)
-
-
-def own_traceback() -> str:
-    """The traceback from the strategy's own frames on; the engine's above them say nothing to its author."""
-    lines = traceback.format_exc().splitlines(keepends=True)
-    own = next((i for i, line in enumerate(lines) if line.startswith('  File "') and "/arbig/backtest/" not in line), 1)
-    return "".join([lines[0], *lines[own:]])
 
 
 def _result(plan: Plan, seats: Sequence[Seat], failures: Sequence[Failure], warnings: Sequence[str]) -> Result:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from datetime import datetime as Time
 from functools import cached_property
+from traceback import format_exc
 from typing import Any, TypeVar, overload
 
 from arbig.backtest.plan import Plan
@@ -89,6 +90,18 @@ class Failure:
     datetime: Time
     reason: str
     traceback: str = ""
+
+    @classmethod
+    def of(cls, strategy_name: str, moment: Time, error: Exception) -> Failure:
+        """What the strategy raised, while it is being handled."""
+        return cls(strategy_name, moment, f"{type(error).__name__}: {error}", _own_traceback())
+
+
+def _own_traceback() -> str:
+    """The traceback from the strategy's own frames on; the engine's above them say nothing to its author."""
+    lines = format_exc().splitlines(keepends=True)
+    own = next((i for i, line in enumerate(lines) if line.startswith('  File "') and "/arbig/backtest/" not in line), 1)
+    return "".join([lines[0], *lines[own:]])
 
 
 @dataclass(frozen=True)

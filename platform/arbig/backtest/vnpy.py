@@ -9,7 +9,6 @@ not checked against holdings; no session is closed, no price is limited, no marg
 from __future__ import annotations
 
 import dis
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -213,8 +212,7 @@ class VnpyEngine:
             step()
         except Exception as error:
             moment = self._moment(max(self.now.row, self.first))
-            reason = f"{type(error).__name__}: {error}"
-            self.failures.append(Failure(self.strategy_plan.name, moment, reason, traceback.format_exc()))
+            self.failures.append(Failure.of(self.strategy_plan.name, moment, error))
             return False
         return True
 

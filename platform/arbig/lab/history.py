@@ -404,10 +404,10 @@ class History:
         first, last = _range(start, end)
         days = [day for day in known if (first is None or first <= day) and (last is None or day <= last)]
         if not days:
-            asked = f"{first or 'the first day'} to {last or 'the last'}"
-            there = f"{known[0]} to {known[-1]}" if known else "nothing"
+            asked = f"nothing from {first or 'the first day'} to {last or 'the last'}"
+            found = f"{asked}, there is {known[0]} to {known[-1]}" if known else "nothing"
             raise HistoryError(
-                f"{place}: found nothing from {asked}, there is {there}; bring some with history.import_csv(...) or "
+                f"{place}: found {found}; bring some with history.import_csv(...) or "
                 f"history.fill(...), or make some: history.generate({place.name!r}, ...)"
             )
         return days
