@@ -188,6 +188,9 @@ def test_the_heatmap_holds_the_target_of_every_set():
 
 
 def test_the_heatmap_is_one_file_that_needs_no_network(tmp_path):
+    """Also beside Panel, whose import makes Bokeh ask for files of Panel's server in every page."""
+    import panel  # noqa: F401
+
     page = square().heatmap("fast", "slow").save(tmp_path / "heatmap.html").read_text()
     assert [one for one in re.findall(r"<(?:script|link)[^>]+(?:src|href)=.(.{9})", page) if one != "data:imag"] == []
     html = square()._repr_html_()

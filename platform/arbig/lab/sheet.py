@@ -5,6 +5,7 @@ The file needs no network: scripts, styles and data are inside it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -30,6 +31,9 @@ class Part:
 
 
 Rows = Sequence[Sequence[Part]]
+
+FETCHED = re.compile(r"""^<script src="[^"]*"></script>\n""", re.MULTILINE)
+"""Once Panel is imported, Bokeh asks in every page for files of Panel's server; no tile of ours is a model of Panel."""
 
 
 class SheetError(ValueError):
@@ -68,7 +72,7 @@ class Sheet:
             template_variables=words,
             suppress_callback_warning=True,
         )
-        return page
+        return FETCHED.sub("", page)
 
     def __panel__(self) -> Any:
         """The same tiles as a Panel column."""
