@@ -51,7 +51,7 @@ $(VENV)/bin/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/uv
-	@echo "installing ARBIG (about 120 packages; a minute or two the first time)"
+	@echo "installing ARBIG (about 150 packages; a minute or two the first time)"
 	@$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable .
 	@touch $@
 
