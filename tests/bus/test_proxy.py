@@ -69,7 +69,7 @@ def test_a_cut_resets_what_there_is_and_lets_new_connections_in(echo: int) -> No
 def test_a_network_that_is_down_resets_new_connections_too_until_it_is_healed(echo: int) -> None:
     with Proxy("127.0.0.1", echo) as proxy:
         proxy.down()
-        with closing(call(proxy.port)) as line, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), closing(call(proxy.port)) as line:
             line.recv(100)
         proxy.heal()
         with closing(call(proxy.port)) as line:
@@ -120,8 +120,8 @@ def test_a_slow_network_holds_each_packet_both_ways(echo: int) -> None:
 
 
 def test_a_target_that_is_not_there_shows_as_a_reset(echo: int) -> None:
-    with Proxy("127.0.0.1", 1) as proxy, closing(call(proxy.port)) as line:
-        with pytest.raises(ConnectionResetError):
+    with Proxy("127.0.0.1", 1) as proxy:
+        with pytest.raises(ConnectionResetError), closing(call(proxy.port)) as line:
             line.recv(100)
         proxy.target = ("127.0.0.1", echo)
         with closing(call(proxy.port)) as fresh:
