@@ -33,6 +33,7 @@ from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import TickData, encode
 from arbig.exchange.core import Event, Rules, SimulatedExchange
 from arbig.exchange.store import ExchangeStore
+from arbig.runtime.crash import crash_point
 
 BATCH = 500
 
@@ -103,7 +104,9 @@ class Counter:
         return Said()
 
     def _effect(self, events: Sequence[Event]) -> Said:
+        crash_point("ex.after_read")
         self._commit(events)
+        crash_point("ex.after_commit")
         return Said(to_all=tuple(_words(events)))
 
     def _greeting(self, wish: Login) -> tuple[Word, ...]:

@@ -159,6 +159,7 @@ class GatewayService(Service):
                 case PositionReport():
                     self._record(told)
                     self.journal.positions(fact.positions)
+                    crash_point("gw.after_position")
                     self.publisher.wake()
                 case DayMark():
                     self._record(told)
@@ -172,6 +173,8 @@ class GatewayService(Service):
         if not told:
             return
         crash_point("gw.on_callback")
+        if any(isinstance(fact, TradeReport) for fact in told):
+            crash_point("gw.on_trade")
         late = self.journal.record(told)
         crash_point("gw.after_journal")
         told.clear()

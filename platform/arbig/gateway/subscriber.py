@@ -57,6 +57,7 @@ class CommandSubscriber:
         crash_point("gw.after_read")
         self.commands += 1
         await self._handlers[command.cmd_type](command, entry)
+        crash_point("gw.before_ack")
 
     async def _on_send(self, command: CommandData, entry: Entry) -> None:
         admission = self._admit(command, entry)

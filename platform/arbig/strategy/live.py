@@ -338,6 +338,7 @@ class LiveStrategy:
         trade: TradeData = item.message
         if self.house.store.has_applied(trade.key):
             return
+        crash_point("st.on_trade")
         before = self.house.lots(self.name, trade.symbol)
         after = before if item.counted else lots_after(before, trade)
         self.house.book[self.name, trade.symbol] = after

@@ -76,6 +76,7 @@ class OrderSubscriber:
         crash_point("tr.after_read")
         request = checked(decode(OrderRequest, entry.payload))
         decision = self._decide(request)
+        crash_point("tr.after_judge")
         try:
             is_new = self._store.decide(*decision)
         except StoreError as error:

@@ -37,6 +37,7 @@ from arbig.domain.orders import OrderState
 from arbig.domain.risk import Denial, rules_from
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
+from arbig.runtime.crash import crash_point
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
@@ -368,19 +369,23 @@ class TradingService(Service):
     async def _on_order(self, entry: Entry) -> None:
         order = decode(OrderData, entry.payload)
         await self.durably(lambda: self.orders.on_order(order))
+        crash_point("tr.after_status")
         self.reconciler.seen({entry.stream: entry.id})
 
     async def _on_trade(self, entry: Entry) -> None:
         trade = completed(decode(TradeData, entry.payload), self.account_id, self.orders.trading_day)
+        crash_point("tr.on_trade")
         is_new = not self.orders.is_counted(trade)
         await self.durably(lambda: self.orders.on_trade(trade))
         if is_new:
             self.positions.on_trade(trade)
             self._stale.set()
+        crash_point("tr.after_trade")
         self.reconciler.seen({entry.stream: entry.id})
 
     async def _on_position(self, entry: Entry) -> None:
         self.positions.on_position(decode(PositionData, entry.payload), entry.id)
+        crash_point("tr.after_position")
         self.reconciler.seen({entry.stream: entry.id})
 
     async def _on_event(self, entry: Entry) -> None:
@@ -452,6 +457,7 @@ class TradingService(Service):
         answer = self.subscriber.awaited(request.request_id)
         try:
             await self.bus.append([(ORDER.name, encode(request))])
+            crash_point("tr.after_append")
             async with asyncio.timeout(timeout_seconds):
                 return await answer
         except TimeoutError:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from arbig.domain.messages import Direction, Offset, OrderType
 from arbig.runtime.clock import WallClock
+from arbig.runtime.crash import crash_point
 from arbig.runtime.http import CallError, call
 from arbig.runtime.logs import read_logs, wanted_of
 from arbig.runtime.settings import Settings, SettingsError
@@ -146,7 +147,10 @@ def api_of(house: House) -> APIRouter:
     @router.post("/orders", tags=["trading"], status_code=202)
     async def send_order(wish: Wish, request: Request) -> Any:
         audit(request, "order", f"{wish.direction} {wish.offset} {wish.volume} {wish.symbol} at {wish.price}")
-        return await ask("trading", "POST", "/orders", json=wish.model_dump(mode="json", exclude_none=True))
+        crash_point("web.before_forward")
+        answer = await ask("trading", "POST", "/orders", json=wish.model_dump(mode="json", exclude_none=True))
+        crash_point("web.after_forward")
+        return answer
 
     @router.delete("/orders/{order_id}", tags=["trading"], status_code=202)
     async def cancel_order(order_id: Name, request: Request) -> Any:
