@@ -127,8 +127,8 @@ def test_the_first_picture_of_a_day_counts(database: Database) -> None:
 def test_the_last_trading_state_holds_and_all_are_kept(database: Database) -> None:
     snapshots = SnapshotStore(database, "sim")
     assert snapshots.state() is None
-    snapshots.set_state("HALTED", "storm", TEN)
-    snapshots.set_state("ACTIVE", "sun", TEN + timedelta(hours=1))
-    assert ("ACTIVE", "sun", TEN + timedelta(hours=1)) == snapshots.state()
+    snapshots.set_state("HALTED", "storm", TEN, 1)
+    snapshots.set_state("ACTIVE", "sun", TEN + timedelta(hours=1), 2)
+    assert ("ACTIVE", "sun", TEN + timedelta(hours=1), 2) == snapshots.state()
     with database.reading() as connection:
         assert 2 == connection.exec_driver_sql("SELECT count(*) FROM trading_states").scalar_one()

@@ -26,6 +26,7 @@ from arbig.gateway.service import GatewayService
 from arbig.gateway.sim import DirectLink, SimConnector
 from arbig.market.service import MarketService
 from arbig.runtime.clock import ManualClock
+from arbig.runtime.http import CallError
 from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings, load_settings
 from arbig.runtime.simulation import load_simulation
@@ -85,13 +86,15 @@ class Flow:
     async def ask(self, service: str, method: str, path: str, *, params: Any = None, json: Any = None, **_: Any) -> Any:
         async with httpx.AsyncClient(transport=self._faces[service], base_url="http://house") as client:
             answer = await client.request(method, path, params=params, json=json)
+        if answer.is_error:
+            raise CallError(f"{service} {method} {path}: {answer.text}", answer.status_code)
         return answer.json()
 
     async def _ask_gateway(self, method: str, path: str, **rest: Any) -> Any:
         return await self.ask("gateway", method, path, **rest)
 
-    async def _ask_gateway_get(self, path: str) -> Any:
-        return await self.ask("gateway", "GET", path)
+    async def _ask_gateway_get(self, path: str, body: Any = None) -> Any:
+        return await self.ask("gateway", "GET" if body is None else "POST", path, json=body)
 
     async def play(self, minutes: float) -> None:
         """So much trading time passes; closed hours pass in one leap."""

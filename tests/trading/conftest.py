@@ -52,6 +52,8 @@ class Counter:
         self.time = TEN
         self.connected = True
         self.answers = True
+        self.door: dict[str, Any] = {"state": "HALTED", "reason": "never told", "since": None, "number": 0}
+        self.is_told: list[dict[str, Any]] = []
         self.orders: dict[str, OrderData] = {}
         self.trades: list[TradeData] = []
         self.held: dict[tuple[str, Direction], PositionData] = {}
@@ -72,9 +74,11 @@ class Counter:
             "currency": "CNY",
         }
 
-    async def ask(self, path: str) -> dict[str, Any]:
+    async def ask(self, path: str, body: Any = None) -> dict[str, Any]:
         if not self.answers:
             raise CallError("gateway does not answer")
+        if path == "/state":
+            return self.door if body is None else self.on_state(**body)
         as_of = {name: await self.bus.last_id(name) for name in (ORDER_STATUS.name, TRADE.name, POSITION.name)}
         found: dict[str, dict[str, Any]] = {
             "/clock": {
@@ -89,6 +93,16 @@ class Counter:
             "/account": {"as_of": as_of, "account": self.account},
         }
         return found[path]
+
+    def on_state(self, state: str, reason: str, number: int | None = None) -> dict[str, Any]:
+        """The last door: HALTED from anybody, what is looser only with a newer number."""
+        if state != "HALTED" and (number or 0) <= self.door["number"]:
+            raise CallError("gateway POST /state: 409", 409)
+        since = self.time.isoformat()
+        newer = self.door["number"] + 1 if number is None else max(number, self.door["number"])
+        self.door = {"state": state, "reason": reason, "since": since, "number": newer}
+        self.is_told.append(self.door)
+        return self.door
 
     async def on_command(self, entry: Entry) -> None:
         command = decode(CommandData, entry.payload)
@@ -188,8 +202,8 @@ class DeskTrading(TradingService):
 
     counter: Counter
 
-    async def ask(self, path: str) -> Any:
-        return await self.counter.ask(path)
+    async def ask(self, path: str, body: Any = None) -> Any:
+        return await self.counter.ask(path, body)
 
     async def janitors_bus(self) -> Any:
         return self.bus

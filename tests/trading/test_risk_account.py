@@ -71,7 +71,7 @@ def test_a_daily_loss_leaves_only_closing_once_a_day_and_a_person_may_go_on(open
         async with opened(counter) as desk:
             account, seconds = desk.service.reconciler.account, desk.service.clock.monotonic()
             assert desk.service.tripwire.seen(day_of(account, 0.0), seconds - 60) == []
-            desk.service._watch_account()
+            await desk.service._watch_account()
             assert State.ACTIVE is desk.service.state.wanted
             assert 1 == len(await alarms(desk))
 

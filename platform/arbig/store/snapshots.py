@@ -68,10 +68,16 @@ class SnapshotStore:
             return connection.execute(query).scalar() or 0.0
 
     def set_state(
-        self, state: str, reason: str, when: Time, cause: str | None = None, trading_day: date | None = None
+        self,
+        state: str,
+        reason: str,
+        when: Time,
+        number: int,
+        cause: str | None = None,
+        trading_day: date | None = None,
     ) -> None:
-        """Kept as a history: who looks back sees every halt and its reason. `cause` names the rule that set it, where
-        no person did."""
+        """Kept as a history: who looks back sees every halt and its reason. `number` grows with each; `cause` names the
+        rule that set it, where no person did."""
         row = {
             "account_id": self.account_id,
             "state": state,
@@ -79,17 +85,19 @@ class SnapshotStore:
             "set_at": when,
             "cause": cause,
             "trading_day": trading_day,
+            "number": number,
         }
         with self.database.transaction() as connection:
             connection.execute(insert(tables.trading_states), row)
 
-    def state(self) -> tuple[str, str, Time] | None:
-        """(state, reason, since), None when nobody ever set one."""
+    def state(self) -> tuple[str, str, Time, int] | None:
+        """(state, reason, since, number), None when nobody ever set one."""
         states = tables.trading_states.c
-        query = select(states.state, states.reason, states.set_at).where(states.account_id == self.account_id)
+        query = select(states.state, states.reason, states.set_at, states.number)
+        mine = query.where(states.account_id == self.account_id)
         with self.database.reading() as connection:
-            row = connection.execute(query.order_by(states.id.desc()).limit(1)).one_or_none()
-        return None if row is None else (row.state, row.reason, row.set_at)
+            row = connection.execute(mine.order_by(states.id.desc()).limit(1)).one_or_none()
+        return None if row is None else (row.state, row.reason, row.set_at, row.number)
 
     def causes(self, trading_day: date) -> set[str]:
         """The rules that have set a state on a trading day."""

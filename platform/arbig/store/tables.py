@@ -188,10 +188,25 @@ trading_states = Table(
     Column("set_at", ShanghaiTime, nullable=False),
     Column("cause", Text),
     Column("trading_day", Date),
+    Column("number", Integer),
+)
+
+flattens = Table(
+    "flattens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("strategy_name", Text),
+    Column("symbol", Text),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since", ShanghaiTime, nullable=False),
+    Column("changed_at", ShanghaiTime, nullable=False),
 )
 
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 """Alembic's own table, read without alembic."""
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = REVISIONS[-1]

@@ -74,7 +74,12 @@ class OrderSubscriber:
 
     async def on_request(self, entry: Entry) -> None:
         crash_point("tr.after_read")
-        request = checked(decode(OrderRequest, entry.payload))
+        await self.take(checked(decode(OrderRequest, entry.payload)))
+        crash_point("tr.before_ack")
+
+    async def take(self, request: OrderRequest) -> None:
+        """Trading's own requests need no stream. Returns when the answer is written and said; raises BusError when it
+        could not be said yet."""
         decision = self._decide(request)
         crash_point("tr.after_judge")
         try:
@@ -89,7 +94,6 @@ class OrderSubscriber:
         else:
             await self._outbox.flush()
         self._answer(request.request_id)
-        crash_point("tr.before_ack")
 
     def _decide(self, request: OrderRequest) -> Decision:
         if request.cmd_type is CommandType.CANCEL_ORDER:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any, ClassVar
@@ -49,6 +49,7 @@ from arbig.trading import routes
 from arbig.trading.activity import Activity
 from arbig.trading.books import Book
 from arbig.trading.judge import MEMORY_SECONDS, Judge
+from arbig.trading.keeper import StateKeeper
 from arbig.trading.order_manager import OrderManager, completed
 from arbig.trading.order_subscriber import OrderSubscriber
 from arbig.trading.outbox import Outbox
@@ -66,6 +67,8 @@ BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 RESYNC_SECONDS = 30.0
 ACCOUNT_SECONDS = 2.0
 RETRY_WRITE_SECONDS = 0.5
+TELL_SECONDS = 1.0
+CANCEL_AGAIN_SECONDS = (3.0, 3.0, 6.0, 15.0, 60.0)
 MEMORY = timedelta(seconds=MEMORY_SECONDS)
 KEEP = timedelta(days=2)
 
@@ -92,6 +95,8 @@ class TradingService(Service):
         self._is_listening = asyncio.Event()
         self._must_resync = asyncio.Event()
         self._stale = asyncio.Event()
+        self._unsaid_waits = asyncio.Event()
+        self._must_cancel = asyncio.Event()
 
     # ---- life -----------------------------------------------------------------------------------------------------
 
@@ -110,6 +115,9 @@ class TradingService(Service):
         self.spawn(self._reconcile_for_ever(), "reconciler")
         self.spawn(self._follow_account(), "account")
         self.spawn(self.sweeper.sweep_for_ever(), "sweeper")
+        self.spawn(self.keeper.push_for_ever(), "the Gateway's state")
+        self.spawn(self._cancel_while_halted(), "halt")
+        self.spawn(self._say_for_ever(), "events")
 
     def _open(self) -> None:
         self.risk, instruments = load_risk(self.settings), load_instruments(self.settings)
@@ -121,7 +129,7 @@ class TradingService(Service):
         self.is_open = True
         self.store = OrderStore(self.database, self.account_id)
         self.snapshots = SnapshotStore(self.database, self.account_id)
-        self.state = self._remembered_state()
+        self.keeper = StateKeeper(self.snapshots, self.ask, self.clock, self._on_state)
         self.positions = PositionManager(self.account_id)
         self.orders = OrderManager(self.store, self.positions, Activity(self.risk, self._lot_margin))
         self.tripwire = Tripwire(self.risk.triggers)
@@ -167,9 +175,15 @@ class TradingService(Service):
     def routes(self, app: FastAPI) -> None:
         routes.add(app, self)
 
+    @property
+    def state(self) -> TradingState:
+        return self.keeper.state
+
     def status(self) -> dict[str, object]:
         return {
             "trading_state": self.state.effective,
+            "trading_reason": self.state.reason,
+            "trading_since": self.state.since.isoformat(timespec="seconds"),
             "connection": "connected" if self.state.is_connected else "disconnected",
             "trading_day": None if self.orders.trading_day is None else self.orders.trading_day.isoformat(),
             "orders_today": self.orders.orders_today,
@@ -206,8 +220,11 @@ class TradingService(Service):
                 await self.clock.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
                 attempt += 1
 
-    async def ask(self, path: str) -> Any:
-        return await call(self.settings, GATEWAY, "GET", path)
+    async def ask(self, path: str, body: Any = None) -> Any:
+        """The Gateway's answer; with a body it is told something."""
+        if body is None:
+            return await call(self.settings, GATEWAY, "GET", path)
+        return await call(self.settings, GATEWAY, "POST", path, json=body, timeout=TELL_SECONDS)
 
     # ---- where we stand -------------------------------------------------------------------------------------------
 
@@ -219,6 +236,7 @@ class TradingService(Service):
     async def _reconcile(self) -> None:
         """Afterwards we know where we stand; while the exchange is away, we cannot: its return is an event."""
         await self._read_clock()
+        await self.keeper.agree()
         if not self.state.is_connected:
             return
         if self.quotes.trading_day != self.orders.trading_day:
@@ -259,39 +277,42 @@ class TradingService(Service):
             missing = self.orders.missing()
             with suppress(CallError):  # the Gateway is away, and its return is an event
                 await self.reconciler.refresh_account()
-                self._watch_account()
-            with suppress(BusError):  # said as soon as there is a bus again
-                await self._say_warnings()
+                await self._watch_account()
+            self._say_warnings()
 
-    def _watch_account(self) -> None:
+    async def _watch_account(self) -> None:
         """A limit of the account that is passed leaves only closing, once a trading day: then people decide."""
         day = day_of(self.reconciler.account, self._best_balance)
         self._best_balance = max(self._best_balance, day.began)
         for breach in self.tripwire.seen(day, self.clock.monotonic()):
             if self.state.wanted is State.ACTIVE:
-                self._reduce(breach)
+                await self._reduce(breach)
 
-    def _reduce(self, breach: Denial) -> None:
-        today, when = self.orders.trading_day, self.clock.now()
+    async def _reduce(self, breach: Denial) -> None:
+        today = self.orders.trading_day
         if today is None:
             return
         try:
             if breach.code in self.snapshots.causes(today):
                 return
-            self.snapshots.set_state(State.REDUCING, breach.sentence, when, breach.code, today)
+            await self.keeper.set(State.REDUCING, breach.sentence, breach.code, today)
         except StoreError as error:
-            log.error("%s", error)  # tried again with the next look at the account
+            log.error("%s", error)  # it holds; written with the next look at the account
             return
-        self.state = self.state.set(State.REDUCING, breach.sentence, when)
-        self._unsaid.append((EventType.TRADING_STATE, breach.sentence, State.REDUCING))
-        self._unsaid.append((EventType.ALARM, f"trading is REDUCING: {breach.sentence}", None))
+        self.say_alarms([f"trading is REDUCING: {breach.sentence}"])
 
-    async def _say_warnings(self) -> None:
-        for line in self.orders.activity.warnings():
-            self._unsaid.append((EventType.ALARM, line, None))
+    def _say_warnings(self) -> None:
+        self.say_alarms(self.orders.activity.warnings())
+
+    def say_alarms(self, lines: Iterable[str]) -> None:
+        self._unsaid.extend((EventType.ALARM, line, None) for line in lines)
+        if self._unsaid:
+            self._unsaid_waits.set()
+
+    async def _say_events(self) -> None:
         while self._unsaid:
             event, words, state = self._unsaid[0]
-            log.error("%s", words)
+            log.warning("%s: %s", event, words)
             await self._tell(event, words, state)
             self._unsaid.popleft()
 
@@ -310,23 +331,50 @@ class TradingService(Service):
         self._janitors_bus = await RedisBus.connect(self.settings.redis_for("admin"))
         return self._janitors_bus
 
-    def _remembered_state(self) -> TradingState:
-        found = self.snapshots.state()
-        if found is None:
-            return TradingState(State.ACTIVE, "", self.clock.now())
-        return TradingState(State(found[0]), found[1], found[2])
-
-    def _set_state(self, **changes: bool) -> None:
-        self.state = self.state.now(**changes)
+    def _set_state(self, **found: bool) -> None:
+        self.keeper.note(**found)
 
     async def set_wanted(self, wanted: State, reason: str) -> None:
         """A person's decision; HALTED also asks to cancel whatever works."""
-        when = self.clock.now()
-        self.snapshots.set_state(wanted, reason, when)
-        self.state = self.state.set(wanted, reason, when)
-        await self._tell(EventType.TRADING_STATE, reason, state=wanted)
-        if wanted is State.HALTED and (working := self.orders.active()):
-            await self.bus.append([(ORDER.name, encode(self.cancel_request(order))) for order in working])
+        await self.keeper.set(wanted, reason)
+
+    def _on_state(self, state: TradingState) -> None:
+        self._unsaid.append((EventType.TRADING_STATE, state.reason, state.wanted))
+        self._unsaid_waits.set()
+        if state.wanted is State.HALTED:
+            self._must_cancel.set()
+
+    async def _cancel_while_halted(self) -> None:
+        """What works at the moment of the halt, another terminal's orders as well; then our own until none is left."""
+        pauses = iter(CANCEL_AGAIN_SECONDS)
+        while True:
+            try:
+                async with asyncio.timeout(next(pauses, CANCEL_AGAIN_SECONDS[-1])):
+                    await self._must_cancel.wait()
+            except TimeoutError:
+                pass
+            is_fresh = self._must_cancel.is_set()
+            pauses = iter(CANCEL_AGAIN_SECONDS) if is_fresh else pauses
+            self._must_cancel.clear()
+            if self.state.wanted is State.HALTED:
+                await self.cancel([order for order in self.orders.active() if is_fresh or order.request_id])
+
+    async def cancel(self, orders: Iterable[OrderState]) -> None:
+        """Written down at once, also while there is no bus: then said with the next message that can be."""
+        for order in orders:
+            with suppress(BusError):
+                await self.subscriber.take(self.cancel_request(order))
+
+    async def _say_for_ever(self) -> None:
+        """Events in their order, as soon as there is a bus to say them on."""
+        while True:
+            await self._unsaid_waits.wait()
+            self._unsaid_waits.clear()
+            try:
+                await self._say_events()
+            except BusError:
+                await self.clock.sleep(RETRY_WRITE_SECONDS)
+                self._unsaid_waits.set()
 
     async def _alarm(self, message: str) -> None:
         log.error("%s", message)

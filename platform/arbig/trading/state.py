@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime as Time
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from arbig.domain.messages import Offset, OrderRequest
 
@@ -18,15 +18,22 @@ class State(StrEnum):
 
 
 SETTABLE = (State.ACTIVE, State.REDUCING, State.HALTED)
+"""Each refuses more than the one before it."""
+
+
+def is_stricter(state: State, than: State) -> bool:
+    return SETTABLE.index(state) > SETTABLE.index(than)
 
 
 @dataclass(frozen=True)
 class TradingState:
-    """`wanted` survives a restart; the other two are found out anew each time."""
+    """`wanted` survives a restart, and `number` grows with each change of it; the other two are found out anew each
+    time."""
 
     wanted: State
     reason: str
     since: Time
+    number: int
     is_connected: bool = False
     is_reconciled: bool = False
 
@@ -48,8 +55,8 @@ class TradingState:
             return f"{request.symbol}: only closing orders are sent while trading is REDUCING ({self.reason})"
         return None
 
-    def now(self, **changes: bool) -> Self:
-        return replace(self, **changes)  # type: ignore[arg-type]
+    def now(self, **changes: Any) -> Self:
+        return replace(self, **changes)
 
-    def set(self, wanted: State, reason: str, when: Time) -> Self:
-        return replace(self, wanted=wanted, reason=reason, since=when)
+    def set(self, wanted: State, reason: str, when: Time, number: int) -> Self:
+        return replace(self, wanted=wanted, reason=reason, since=when, number=number)
