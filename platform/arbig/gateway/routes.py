@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 from arbig.domain.counter import Subject
 from arbig.domain.instruments import Instrument, UnknownSymbol
 from arbig.domain.messages import SHANGHAI, encode
+from arbig.gateway.door import Stale, Standing, State
 from arbig.gateway.port import NotConnected
+from arbig.store.sqlite import StoreError
 
 if TYPE_CHECKING:
     from arbig.gateway.service import GatewayService
@@ -23,6 +25,14 @@ _json = msgspec.json.encode
 
 class Subscription(BaseModel):
     symbols: list[str] = Field(min_length=1)
+
+
+class Told(BaseModel):
+    """The trading state, from Trading or from a person's hand."""
+
+    state: State
+    reason: str = ""
+    number: int | None = Field(default=None, ge=0, le=2**62)
 
 
 class Cut(BaseModel):
@@ -70,7 +80,7 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
         return _json_response({
             "session_time": _plain(gateway.session_time),
             "trading_day": gateway.trading_day,
-            "speed": gateway.simulation.speed,
+            "speed": gateway.simulation.speed if gateway.is_simulated else 1.0,
             "connected": gateway.reconciled,
         })  # fmt: skip
 
@@ -94,8 +104,24 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
         gateway.connector.subscribe(symbols)
         return _json_response({"symbols": symbols})
 
+    @app.get("/state")
+    async def state() -> Response:
+        return _json_response(_standing(gateway.door.standing))
+
+    @app.post("/state")
+    async def set_state(told: Told) -> Response:
+        try:
+            gateway.stand(told.state, told.reason, told.number)
+        except Stale as error:
+            raise HTTPException(409, str(error)) from None
+        except StoreError as error:
+            raise HTTPException(503, f"{told.state} could not be written down: {error}") from None
+        return _json_response(_standing(gateway.door.standing))
+
     @app.post("/disconnect")
     async def disconnect(cut: Cut) -> Response:
+        if not gateway.is_simulated:
+            raise HTTPException(409, "only the simulated exchange is disconnected on demand; a broker's line is not")
         try:
             gateway.connector.cut_line(cut.seconds)
         except NotConnected as error:
@@ -106,6 +132,10 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
 def _answer(name: str, rows: Iterable[bytes], as_of: Mapping[str, str]) -> Response:
     body = b'{"as_of":' + _json(as_of) + b',"' + name.encode() + b'":[' + b",".join(rows) + b"]}"
     return Response(body, media_type="application/json")
+
+
+def _standing(standing: Standing) -> dict[str, object]:
+    return {**standing._asdict(), "since": _plain(standing.since)}
 
 
 def _json_response(body: object) -> Response:

@@ -31,12 +31,14 @@ from arbig.domain.counter import (
 )
 from arbig.domain.instruments import InstrumentBook
 from arbig.domain.messages import EventType, Heartbeat, MessageError, decode
+from arbig.domain.sessions import Sessions
+from arbig.gateway.door import Door, State
 from arbig.gateway.port import Connector, NotConnected
 from arbig.gateway.publisher import EventPublisher
 from arbig.gateway.routes import add_routes
 from arbig.gateway.sim import SimConnector, SocketLink
 from arbig.gateway.subscriber import CommandSubscriber
-from arbig.runtime.broker import check_gateway
+from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.instruments import load_instruments
@@ -49,6 +51,8 @@ from arbig.store.sqlite import StoreError
 log = structlog.get_logger()
 UNKNOWN_AFTER = 1.0
 """Wall seconds without an echo until an order is said to be UNKNOWN."""
+BROKERS_FRONT_WITHIN = 20.0
+"""Wall seconds a start waits for a broker's front; at night and at weekends there is none, and the house comes up."""
 
 Told = OrderReport | TradeReport | InsertRejected | CancelRejected
 
@@ -56,13 +60,16 @@ Told = OrderReport | TradeReport | InsertRejected | CancelRejected
 class GatewayService(Service):
     name: ClassVar[str] = GATEWAY
     needs: ClassVar[str | None] = None
+    early_paths: ClassVar[frozenset[str]] = frozenset({"/state"})
 
     def __init__(self, settings: Settings, bus: Bus, clock: Clock, connector: Connector | None = None) -> None:
         super().__init__(settings, bus, clock)
         self.simulation: SimulationConfig = load_simulation(settings)
         self.book: InstrumentBook = load_instruments(settings)
-        self.connector: Connector = connector or _connector(settings, clock, self.simulation)
+        self.is_simulated = settings.gateway == "sim"
+        self.connector: Connector = connector or _connector(settings, clock, self.simulation, self.book)
         self.journal = Journal(settings.data / "db" / "gateway.db", settings.account_id)
+        self.door = Door(self.journal, clock)
         self.publisher = EventPublisher(bus, self.journal, clock)
         self.subscriber = CommandSubscriber(
             self.journal, self.connector, self.publisher, clock, ready=lambda: self.reconciled, now=self.now
@@ -78,10 +85,25 @@ class GatewayService(Service):
         self.spawn(self.publisher.publish_events(), "events")
         self.spawn(self.publisher.publish_ticks(), "ticks")
         self.spawn(self.connector.run(self, lambda: self.journal.flow), "connector")
-        await self._reconciled_once.wait()
+        await self._first_connection()
         self.spawn(self.bus.consume(group_of(GATEWAY), {CMD.name: self._on_command}), "commands")
         self.spawn(self._watch_in_flight(), "in flight")
-        self.spawn(self._start_the_clock(), "start")
+        if self.is_simulated:
+            self.spawn(self._start_the_clock(), "start")
+
+    async def _first_connection(self) -> None:
+        """A simulated exchange is waited for. A broker's front may be closed, or refuse us: the house comes up with its
+        lamps off, and the trading day is the calendar's until the counter has said its own."""
+        if self.is_simulated:
+            await self._reconciled_once.wait()
+            return
+        patience = self.clock.monotonic() + BROKERS_FRONT_WITHIN
+        while not (self._reconciled_once.is_set() or self.connector.refusal or self.clock.monotonic() > patience):
+            await self.clock.sleep(0.1)
+        if self.journal.trading_day is None:
+            instrument = self.book.get(self.settings.symbols[0])
+            sessions = Sessions(instrument.night_close, load_calendar(self.settings))
+            self.journal.trading_day = sessions.trading_day_of(self.clock.now())
 
     async def stop(self) -> None:
         await self.cancel_tasks()
@@ -97,11 +119,13 @@ class GatewayService(Service):
     def status(self) -> dict[str, object]:
         return {
             "connected": self.reconciled,
+            "lamps": {name: lamp._asdict() for name, lamp in self.connector.lamps.items()},
             "session_time": self.session_time.isoformat() if self.session_time else None,
             "trading_day": self.trading_day.isoformat() if self.trading_day else None,
             "ticks": self.publisher.ticks,
             "ticks_dropped": self.publisher.dropped,
             "commands": self.subscriber.commands,
+            "trading_state": self.door.standing.state,
         }
 
     @property
@@ -112,6 +136,13 @@ class GatewayService(Service):
     def now(self) -> datetime:
         """The session time; before it is known, the wall's."""
         return self.session_time or self.clock.now()
+
+    def stand(self, state: State, reason: str, number: int | None) -> None:
+        """What Trading, or a person, says of new orders."""
+        before = self.door.standing.state
+        self.door.set(state, reason, number)
+        if state is not before:
+            log.warning("the last door", state=state, reason=reason, number=self.door.standing.number)
 
     # ---- the counter speaks ----
 
@@ -273,7 +304,10 @@ def _beats(batch: Sequence[tuple[str, bytes]]) -> list[Heartbeat]:
     return found
 
 
-def _connector(settings: Settings, clock: Clock, simulation: SimulationConfig) -> Connector:
-    check_gateway(settings)
-    path = settings.socket("exchange")
-    return SimConnector(lambda: SocketLink(path), clock, simulation.reconnect_seconds, settings.symbols)
+def _connector(settings: Settings, clock: Clock, simulation: SimulationConfig, book: InstrumentBook) -> Connector:
+    if settings.gateway == "sim":
+        path = settings.socket("exchange")
+        return SimConnector(lambda: SocketLink(path), clock, simulation.reconnect_seconds, settings.symbols)
+    from arbig.gateway.ctp.opening import open_ctp
+
+    return open_ctp(settings, clock, book)

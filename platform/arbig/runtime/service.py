@@ -50,6 +50,8 @@ class Service:
     name: ClassVar[str]
     needs: ClassVar[str | None] = None
     websockets: ClassVar[bool] = False
+    early_paths: ClassVar[frozenset[str]] = frozenset()
+    """Its own paths that are answered before it is ready."""
 
     def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
         self.settings = settings
@@ -362,7 +364,7 @@ class Door:
             return None
         if not (has_token(connection, self.life.settings) if path in OWN_PATHS else self.life.admits(connection)):
             return JSONResponse({"detail": "a bearer token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
-        if self.life.state != "ready" and path not in OWN_PATHS:
+        if self.life.state != "ready" and path not in OWN_PATHS | self.life.kind.early_paths:
             waits = f", it waits for {self.life.waits_for}" if self.life.waits_for else ""
             return JSONResponse({"detail": f"{self.life.kind.name} is {self.life.state}{waits}"}, 503)
         return None

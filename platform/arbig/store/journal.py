@@ -34,11 +34,19 @@ from arbig.domain.messages import (
 from arbig.domain.orders import OrderState, merge
 from arbig.store.sqlite import SqliteFile, lay_out_log
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KEPT = timedelta(days=10)
 NOTHING_HELD = "0/0/0/0/0.000000"
 
-SCHEMA = """
+STANDING = """
+CREATE TABLE standing (
+    one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL, reason TEXT NOT NULL, since TEXT NOT NULL,
+    number INTEGER NOT NULL
+);
+"""
+UPGRADES = {1: STANDING}
+SCHEMA = f"""
+{STANDING}
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE orders (
     order_id TEXT PRIMARY KEY,
@@ -151,7 +159,7 @@ class Journal:
     def __init__(self, path: Path, account_id: str) -> None:
         self.account_id = account_id
         self.trading_day: date | None = None
-        self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "Gateway")
+        self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "Gateway", UPGRADES)
         self._db = self._file.connection
         with self._file.transaction():
             self._next_ref = max(self._meta("next_order_ref", 1), self._highest_ref() + 1)
@@ -285,6 +293,17 @@ class Journal:
                 event_id=event_id,
             )
             self._emit(event_id, Kind.EVENT, trading_day, encode(told))
+
+    # ---- the last door ----
+
+    def standing(self) -> tuple[str, str, str, int] | None:
+        """The trading state as it was last told, its reason, since when, and its number; None before the first."""
+        found = self._db.execute("SELECT state, reason, since, number FROM standing").fetchone()
+        return None if found is None else (str(found[0]), str(found[1]), str(found[2]), int(found[3]))
+
+    def set_standing(self, state: str, reason: str, since: str, number: int) -> None:
+        with self._file.transaction():
+            self._db.execute("INSERT OR REPLACE INTO standing VALUES (1, ?, ?, ?, ?)", (state, reason, since, number))
 
     # ---- what the Gateway asks ----
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -46,13 +46,16 @@ def explained(path: Path, error: BaseException) -> StoreError:
 
 
 class SqliteFile:
-    """The file and its lock, opened and checked. `owner` is who else might hold it ("Gateway")."""
+    """The file and its lock, opened and checked. `owner` is who else might hold it ("Gateway"); `upgrades` are the
+    statements that lead from an older schema to the next."""
 
-    def __init__(self, path: Path, schema: str, version: int, owner: str) -> None:
+    def __init__(
+        self, path: Path, schema: str, version: int, owner: str, upgrades: Mapping[int, str] | None = None
+    ) -> None:
         self.path = path
         self._lock = _locked(path, owner)
         try:
-            self.connection = _connected(path, schema, version)
+            self.connection = _connected(path, schema, version, upgrades or {})
         except StoreError:
             self._lock.close()
             raise
@@ -107,7 +110,7 @@ def _locked(path: Path, owner: str) -> IO[bytes]:
     return handle
 
 
-def _connected(path: Path, schema: str, version: int) -> sqlite3.Connection:
+def _connected(path: Path, schema: str, version: int, upgrades: Mapping[int, str]) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
         for pragma in PRAGMAS:
@@ -116,6 +119,9 @@ def _connected(path: Path, schema: str, version: int) -> sqlite3.Connection:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found == 0:
             connection.executescript(f"BEGIN; {schema} PRAGMA user_version = {version}; COMMIT;")
+        while damage == "ok" and found in upgrades:
+            connection.executescript(f"BEGIN; {upgrades[found]} PRAGMA user_version = {found + 1}; COMMIT;")
+            found += 1
     except sqlite3.Error as error:
         raise explained(path, error) from error
     if damage != "ok":
