@@ -1,8 +1,8 @@
 """Crash points: numbered places on the way of an order where a test lets a process die as if the power had failed.
 
 `ARBIG_CRASH=gw.after_commit:3` ends the process at the third pass of that point, `gw.after_commit:1:stop` makes it
-stand still there until it gets a SIGCONT. With `ARBIG_CRASH_GATE=FILE` passes count from when that file exists, and
-the name of the point that was hit is written into it.
+stand still there until it gets a SIGCONT. `ARBIG_CRASH=@FILE`: such words stand in a file, whenever a test writes
+them; who gets there takes the file away and leaves the point's name in FILE.hit.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ POINTS = tuple(
         ("gw.after_read", "gateway", "command", "the command is read, nothing is written"),
         ("gw.after_commit", "gateway", "reserve", "row and order reference are on disk, nothing is sent"),
         ("gw.before_send", "gateway", "send", "the next thing is the send"),
-        ("ex.after_read", "exchange", "send", "the exchange has read the wish, nothing is written"),
+        ("ex.after_read", "exchange", "send", "the exchange has judged the wish, nothing is written"),
         ("ex.after_commit", "exchange", "send", "the exchange has the order, nobody has been told"),
         ("gw.after_send", "gateway", "send", "the order is on the line, no echo has come"),
         ("gw.before_ack", "gateway", "ack", "the command has had its effect, its entry is not acknowledged"),
@@ -67,30 +67,54 @@ POINTS = tuple(
 
 
 class _Plan:
-    def __init__(self, passes: str, ending: str) -> None:
-        self.left = int(passes or 1)
-        self.stops = ending == "stop"
+    """`name:passes:stop`, several with commas."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+        self.left: dict[str, int] = {}
+        self.stopping: set[str] = set()
+        for part in filter(None, words.split(",")):
+            name, passes, ending = [*part.strip().split(":"), "", ""][:3]
+            self.left[name] = int(passes or 1)
+            if ending == "stop":
+                self.stopping.add(name)
+
+    def is_due(self, name: str) -> bool:
+        if name not in self.left:
+            return False
+        self.left[name] -= 1
+        return self.left[name] == 0
 
 
-def _plans(text: str) -> dict[str, _Plan]:
-    parts = (part.strip().split(":") for part in text.split(",") if part.strip())
-    return {name: _Plan(*[*rest, "", ""][:2]) for name, *rest in parts}
-
-
-_waiting = _plans(os.environ.get("ARBIG_CRASH", ""))
-_gate = os.environ.get("ARBIG_CRASH_GATE", "")
+_words = os.environ.get("ARBIG_CRASH", "")
+_file = Path(_words[1:]) if _words.startswith("@") else None
+_plan = _Plan("" if _file else _words)
 
 
 def crash_point(name: str) -> None:
     """Nothing, unless the environment names this point."""
-    if not _waiting or name not in _waiting or (_gate and not os.path.exists(_gate)):
+    if not _words:
         return
-    plan = _waiting[name]
-    plan.left -= 1
-    if plan.left:
+    plan = _newest_plan()
+    if not plan.is_due(name):
         return
-    if _gate:
-        Path(_gate).write_text(name)
-    if not plan.stops:
+    if _file is not None:
+        _file.with_suffix(".hit").write_text(name)
+        _file.unlink(missing_ok=True)
+    if name not in plan.stopping:
         os._exit(EXIT_CODE)
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _newest_plan() -> _Plan:
+    global _plan
+    if _file is not None and (words := _read(_file)) != _plan.words:
+        _plan = _Plan(words)
+    return _plan
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
