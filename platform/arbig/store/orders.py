@@ -156,7 +156,7 @@ class OrderStore:
     def save_book(self, book: Mapping[str, Any]) -> None:
         """A strategy's book changed by no trade: its contract was settled."""
         with self.database.quick() as connection:
-            _put_book(connection, book)
+            put_book(connection, book)
 
     def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any]) -> bool:
         """A fill with what it changes. False when it is known already: nothing is written."""
@@ -165,20 +165,33 @@ class OrderStore:
                 _INSERT_TRADE.execute(connection, _row_of_trade(trade))
                 if state is not None:
                     _upsert(connection, state)
-                _put_book(connection, book)
+                put_book(connection, book)
         except sqlite3.IntegrityError:
             if not self._is_known(trade):
                 raise
             return False
         return True
 
+    def replace_trade(
+        self, gone: TradeData, come: Sequence[TradeData], state: OrderState, book: Mapping[str, Any]
+    ) -> None:
+        """The true fill, and what is left of the one made up for it."""
+        trades = tables.trades.c
+        key = (trades[name] == getattr(gone, name) for name in _TRADE_KEY)
+        with self.database.transaction() as connection:
+            connection.execute(delete(tables.trades).where(*key))
+            driver: Any = connection.connection.dbapi_connection
+            for trade in come:
+                _INSERT_TRADE.execute(driver, _row_of_trade(trade))
+            _upsert(driver, state)
+            put_book(driver, book)
+
     def _is_known(self, trade: TradeData) -> bool:
         trades = tables.trades.c
-        key = ("account_id", "trading_day", "exchange", "trade_id", "direction")
         query = (
             select(func.count())
             .select_from(tables.trades)
-            .where(*(trades[name] == getattr(trade, name) for name in key))
+            .where(*(trades[name] == getattr(trade, name) for name in _TRADE_KEY))
         )
         with self.database.reading() as connection:
             return bool(connection.execute(query).scalar_one())
@@ -236,6 +249,15 @@ class OrderStore:
             found = [_trade_of(row) for row in connection.execute(query.limit(limit)).mappings()]
         return found[::-1]
 
+    def trades_from(self, trading_day: date | None) -> list[TradeData]:
+        """Trades of the days after this one, in the order they came."""
+        trades = tables.trades.c
+        query = select(tables.trades).where(trades.account_id == self.account_id)
+        if trading_day is not None:
+            query = query.where(trades.trading_day > trading_day)
+        with self.database.reading() as connection:
+            return [_trade_of(row) for row in connection.execute(query.order_by(trades.id)).mappings()]
+
     def counts(self, trading_day: date | None) -> tuple[int, int]:
         """(orders, trades) of a trading day."""
         with self.database.reading() as connection:
@@ -266,6 +288,7 @@ def _update(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> Prep
     return Prepared(update(table).where(*where).values({name: bindparam(name) for name in names}))
 
 
+_TRADE_KEY = ("account_id", "trading_day", "exchange", "trade_id", "direction")
 _ORDER_COLUMNS = tuple(column.name for column in tables.orders.columns if column.name != "id")
 _BOOK_KEY = ("account_id", "strategy_name", "symbol", "exchange")
 _BOOK_VALUES = ("volume", "price", "cash", "updated_at")
@@ -373,7 +396,13 @@ def _trade_of(row: RowMapping) -> TradeData:
     )
 
 
-def _put_book(connection: sqlite3.Connection, book: Mapping[str, Any]) -> None:
+def put_book(connection: sqlite3.Connection, book: Mapping[str, Any]) -> None:
+    """Part of the caller's transaction."""
     keys = {f"key_{name}": book[name] for name in _BOOK_KEY}
     if not _UPDATE_BOOK.execute(connection, {**book, **keys}):
         _INSERT_BOOK.execute(connection, book)
+
+
+def put_outgoing(connection: sqlite3.Connection, message: Outgoing) -> None:
+    """Part of the caller's transaction."""
+    _INSERT_OUTGOING.execute(connection, asdict(message))

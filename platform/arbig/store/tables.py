@@ -205,8 +205,54 @@ flattens = Table(
     Column("changed_at", ShanghaiTime, nullable=False),
 )
 
+differences = Table(
+    "differences",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("trading_day", Date, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("direction", Text),
+    Column("order_id", Text, nullable=False),
+    Column("ours", Text, nullable=False),
+    Column("theirs", Text, nullable=False),
+    Column("done", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("found_at", ShanghaiTime, nullable=False),
+    Column("closed_at", ShanghaiTime),
+    Index("differences_by_day", "account_id", "trading_day"),
+)
+
+book_changes = Table(
+    "book_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("trading_day", Date, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("strategy_name", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("exchange", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("today", Integer, nullable=False),
+    Column("yesterday", Integer, nullable=False),
+    Column("price", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed_at", ShanghaiTime, nullable=False),
+)
+
+reconciled_days = Table(
+    "reconciled_days",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("trading_day", Date, primary_key=True),
+    Column("since", ShanghaiTime, nullable=False),
+    Column("statement", Text),
+)
+
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 """Alembic's own table, read without alembic."""
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD = REVISIONS[-1]
