@@ -551,12 +551,20 @@ def _picture(house: Mapping[str, Any], services: list[ServiceStatus]) -> Group:
     line = Text.assemble(
         "exchange ",
         (house["connection"], "green" if house["connection"] == "CONNECTED" else "red"),
+        *_lamps(house["lamps"]),
         "  trading ",
         (house["trading_state"] or "UNKNOWN", "green" if house["trading_state"] == "ACTIVE" else "red"),
         f"  time {str(house['session_time'] or '-')[:19].replace('T', ' ')}{day}",
         f"  orders today {_known(house['orders_today'])}  trades today {_known(house['trades_today'])}",
     )
     return Group(line, _table(services), *alarms)
+
+
+def _lamps(lamps: Mapping[str, Any]) -> Iterator[str | tuple[str, str]]:
+    """Market data and trading apart, each on or off."""
+    for name, lamp in lamps.items():
+        yield f"  {name.replace('_', ' ')} "
+        yield ("on", "green") if lamp["on"] else ("off", "red")
 
 
 def _known(count: int | None) -> str:

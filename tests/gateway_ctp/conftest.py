@@ -19,9 +19,11 @@ from arbig.domain.messages import SHANGHAI, Direction, Exchange, Offset, OrderTy
 from arbig.exchange.server import counter_of
 from arbig.gateway.ctp.api import Apis
 from arbig.gateway.ctp.connector import CtpConnector
-from arbig.gateway.ctp.settings import CtpSettings, Secret
+from arbig.gateway.ctp.latch import Latch
+from arbig.gateway.ctp.settings import CtpSettings
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import WallClock
+from arbig.runtime.credentials import Secret
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import Settings, load_settings
 from arbig.runtime.simulation import load_simulation
@@ -111,6 +113,7 @@ class Office:
         return CtpConnector(
             account, self.apis, ShiftedClock(AT), load_calendar(self.settings), load_instruments(self.settings),
             self.settings.symbols, "main", self.flow_folder, pauses=(0.02, 0.05), quiet=0.1,
+            latch=Latch(account, self.flow_folder.with_name("refused.json")),
         )  # fmt: skip
 
     async def start(self, wait: bool = True) -> None:
@@ -127,11 +130,11 @@ class Office:
             await asyncio.gather(self._running, return_exceptions=True)
             self._running = None
 
-    async def restart(self, **changes: Any) -> None:
+    async def restart(self, wait: bool = True, **changes: Any) -> None:
         """The Gateway dies and another one comes; the counter lives on."""
         await self.stop()
         self.recorder, self.connector = Recorder(), self.new_connector(**changes)
-        await self.start()
+        await self.start(wait)
 
     async def do(self, act: Callable[[CounterTruth], T]) -> T:
         return await asyncio.to_thread(self.server.do, act)

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from arbig.gateway.ctp.api import CHINESE, ApiMissing, real_apis
+from arbig.gateway.ctp.api import real_apis
+from arbig.runtime.broker import CHINESE
+from arbig.runtime.settings import SettingsError
 
 PROBE = Path(__file__).parents[1] / "support" / "ctp_probe.py"
 
@@ -41,5 +43,5 @@ def test_the_real_binding_loads_connects_and_hears_that_nobody_is_there(tmp_path
 def test_a_machine_without_the_library_says_what_mends_it() -> None:
     try:
         assert real_apis().end_with_process
-    except ApiMissing as error:
+    except SettingsError as error:
         assert "sudo apt-get install" in str(error) and "\n" not in str(error)

@@ -145,7 +145,7 @@ def test_whoever_asks_the_same_at_once_shares_one_query(open_office: Offices) ->
 def test_a_quote_becomes_a_tick_with_its_trading_day_and_consecutive_numbers(open_office: Offices) -> None:
     async def story() -> None:
         async with open_office() as office:
-            await office.recorder.until(lambda: office.connector.status["market_data"])
+            await office.recorder.until(lambda: office.connector.lamps["market_data"].on)
             await office.to("10-14T21:01:30")
             await office.recorder.until(lambda: len(office.recorder.ticks()) > 20)
             ticks = office.recorder.ticks()
@@ -170,7 +170,7 @@ def test_session_time_goes_on_only_while_market_data_stand(open_office: Offices)
             await office.recorder.until(lambda: office.recorder.alarms)
             assert "no heartbeat came" in office.recorder.alarms[0]
             assert (office.connector.connected, office.recorder.losses) == (True, [])
-            await office.recorder.until(lambda: office.connector.status["market_data"])
+            await office.recorder.until(lambda: office.connector.lamps["market_data"].on)
             known = len(office.recorder.ticks())
             await office.to("10-14T21:01:20")
             await office.recorder.until(lambda: len(office.recorder.ticks()) > known)

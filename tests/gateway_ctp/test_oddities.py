@@ -24,8 +24,8 @@ from arbig.domain.counter import (
 )
 from arbig.domain.messages import Direction, Exchange, Offset, Status
 from arbig.gateway.ctp.reconnect import FATAL, TRANSIENT, Attempts, NoAnswer, Refused, reason_of
-from arbig.gateway.ctp.settings import Secret
 from arbig.gateway.port import NotConnected
+from arbig.runtime.credentials import Secret
 
 Offices = Callable[..., Any]
 DAY = "20251015"
@@ -86,6 +86,30 @@ def test_a_credential_error_is_said_once_and_never_tried_again(open_office: Offi
     play(story())
 
 
+def test_a_refused_password_is_not_sent_again_by_the_next_life(open_office: Offices) -> None:
+    """A supervisor may restart the Gateway as often as it likes; another password has its own try."""
+
+    async def story() -> None:
+        def before(truth: Any) -> None:
+            truth.refuse["trading.reqUserLogin"].append(3)
+            truth.refuse["market.reqUserLogin"].append(3)
+
+        async with open_office(wait=False, before=before) as office:
+            await office.recorder.until(lambda: len(office.recorder.alarms) == 2)
+            for _ in range(2):
+                await office.restart(wait=False)
+                await office.recorder.until(lambda: len(office.recorder.alarms) == 2)
+                await asyncio.sleep(0.1)
+            assert await office.do(lambda truth: truth.count("reqUserLogin")) == 2
+            assert [lamp.on for lamp in office.connector.lamps.values()] == [False, False]
+            assert all("arbig doctor --ctp --again" in (lamp.reason or "") for lamp in office.connector.lamps.values())
+            await office.restart(td_address=f"unix:{office.server.path}", product_name="x", wait=False)
+            await office.restart(app_id="another", wait=False)
+            await office.recorder.until(lambda: any("authentication: 63" in words for words in office.recorder.alarms))
+
+    play(story())
+
+
 def test_a_wrong_password_is_sent_once(open_office: Offices) -> None:
     async def story() -> None:
         async with open_office() as office:
@@ -117,7 +141,7 @@ def test_a_broken_line_is_told_with_its_reason_and_comes_back(open_office: Offic
             await office.ready(2)
             assert office.recorder.losses == [reason_of(reason)] and f"{reason:#06x}" in office.recorder.losses[0]
             assert len(office.recorder.of(LoggedIn)) == 2
-            await office.recorder.until(lambda: office.connector.status["market_data"])
+            await office.recorder.until(lambda: office.connector.lamps["market_data"].on)
             await office.to("10-14T21:01:10")
             await office.recorder.until(office.recorder.ticks)
 
@@ -425,7 +449,7 @@ def test_an_order_of_the_evening_belongs_to_the_next_trading_day(open_office: Of
 def test_a_quote_without_prices_or_of_an_unknown_contract_hurts_nobody(open_office: Offices) -> None:
     async def story() -> None:
         async with open_office() as office:
-            await office.recorder.until(lambda: office.connector.status["market_data"])
+            await office.recorder.until(lambda: office.connector.lamps["market_data"].on)
             empty = {"InstrumentID": "au2512", "UpdateTime": "20:59:00", "UpdateMillisec": 5, "LastPrice": NONE,
                      "Volume": 0, "TradingDay": DAY, "ActionDay": "20251014"}  # fmt: skip
             for raw in (empty, {**empty, "InstrumentID": "zz9912"}, {}, {"InstrumentID": "au2512"}):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
-from datetime import datetime, timedelta
+import stat
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbig.domain.messages import SHANGHAI
-from arbig.gateway.ctp.api import ApiMissing, check_locale
+from arbig.gateway.ctp.latch import Latch
 from arbig.gateway.ctp.pace import Pace
 from arbig.gateway.ctp.queries import QueryQueue, QueryRefused
 from arbig.gateway.ctp.session_time import LAG, SessionTime
 from arbig.gateway.ctp.settings import load_ctp
+from arbig.runtime.broker import check_gateway, check_library
+from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import ManualClock
-from arbig.runtime.settings import Settings, SettingsError
+from arbig.runtime.settings import Settings, SettingsError, load_settings
 
 EVENING = datetime(2025, 10, 14, 21, 0, tzinfo=SHANGHAI)
+TODAY = date(2025, 10, 15)
+CALENDAR = load_calendar(load_settings(root=Path(__file__).parents[2]))
 
 
 @given(st.lists(st.floats(0, 0.4), min_size=1, max_size=60), st.integers(1, 6))
@@ -77,12 +82,12 @@ def test_a_refused_query_names_number_and_words_and_the_front_may_allow_more() -
 
 def test_the_log_ins_clock_and_the_ticks_move_session_time() -> None:
     clock = ManualClock(EVENING)
-    time = SessionTime(clock, follows_ticks=False)
-    time.begin("21:00:10")
+    time = SessionTime(clock, CALENDAR, follows_ticks=False)
+    time.begin("21:00:10", TODAY)
     assert time.now() == EVENING + timedelta(seconds=10) - LAG
     time.hear(EVENING + timedelta(seconds=10.5), is_first=True)
     assert time.now() == EVENING + timedelta(seconds=10.5)
-    time.begin("23:59:59")
+    time.begin("23:59:59", TODAY)
     assert time.now() == EVENING + timedelta(hours=2, minutes=59, seconds=59) - LAG
 
 
@@ -90,8 +95,8 @@ def test_a_test_front_at_an_odd_hour_takes_the_clock_with_it_and_a_brokers_does_
     """The first snapshot may be hours old on any front."""
     morning = EVENING - timedelta(hours=11)
     for follows, expected in ((True, morning), (False, EVENING - LAG)):
-        time = SessionTime(ManualClock(EVENING), follows_ticks=follows)
-        time.begin("21:00:00")
+        time = SessionTime(ManualClock(EVENING), CALENDAR, follows_ticks=follows)
+        time.begin("21:00:00", TODAY)
         time.hear(morning - timedelta(hours=5), is_first=True)
         assert time.now() == EVENING - LAG
         time.hear(morning, is_first=False)
@@ -157,9 +162,61 @@ def test_what_is_missing_is_one_line_without_the_secret(
 
 
 def test_a_missing_locale_is_one_line_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arbig.gateway.ctp.api.CHINESE", "xx_XX.NOTHING")
-    with pytest.raises(ApiMissing, match=r"the locale xx_XX.NOTHING is not there.*localedef"):
-        check_locale()
+    monkeypatch.setattr("arbig.runtime.broker.CHINESE", "xx_XX.NOTHING")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    with pytest.raises(SettingsError, match=r"the locale xx_XX.NOTHING is not there.*localedef"):
+        check_library()
+
+
+@pytest.mark.parametrize("compiler", [None, "/usr/bin/g++"])
+def test_a_missing_library_is_one_line_that_installs_the_compiler_too(
+    monkeypatch: pytest.MonkeyPatch, compiler: str | None
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: compiler)
+    with pytest.raises(SettingsError, match=r"vnpy_ctp is not installed.*pip install --no-deps vnpy_ctp") as refused:
+        check_library()
+    assert ("apt-get install g++" in str(refused.value)) == (compiler is None)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (
+            "mode: paper",
+            "mode: found paper, on gateway: ctp every order goes to the broker's counter; write",
+        ),
+        ("account_id: sim", "account_id: found sim, whose books are the simulated exchange's; write e.g. account_id"),
+        ("", "ctp_config.yaml: password: not given; write e.g. export ARBIG_CTP_PASSWORD="),
+    ],
+)
+def test_a_house_that_may_not_trade_at_a_broker_is_told_before_anything_starts(
+    house_settings: Settings, monkeypatch: pytest.MonkeyPatch, line: str, complaint: str
+) -> None:
+    monkeypatch.delenv("ARBIG_CTP_PASSWORD", raising=False)
+    lines = {"gateway": "ctp", "mode": "live", "account_id": "simnow"} | dict([line.split(": ")] if line else [])
+    house = "\n".join(f"{key}: {value}" for key, value in lines.items())
+    (house_settings.config / "arbig.yaml").write_text(house)
+    with pytest.raises(SettingsError) as refused:
+        check_gateway(load_settings(root=house_settings.root, config=ctp(house_settings).config))
+    assert complaint in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_refusal_is_remembered_until_the_credentials_change_or_a_person_opens_it(
+    house_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is written down names neither password nor code."""
+    monkeypatch.setenv("ARBIG_CTP_AUTH_CODE", "code-secret")
+    monkeypatch.setenv("ARBIG_CTP_PASSWORD", "wrong-secret")
+    file, account = tmp_path / "refused.json", load_ctp(ctp(house_settings))
+    Latch(account, file).close("trading", "log-in: 3, CTP:不合法的登录", EVENING)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and "secret" not in file.read_text()
+    again = Latch(account, file)
+    assert "log-in: 3" in (again.refusal("trading") or "") and again.refusal("market_data") is None
+    monkeypatch.setenv("ARBIG_CTP_PASSWORD", "right-secret")
+    assert Latch(load_ctp(ctp(house_settings)), file).refusal("trading") is None
+    again.open()
+    assert Latch(account, file).refusal("trading") is None
 
 
 @pytest.mark.parametrize("name", ["simnow", "openctp"])

@@ -39,12 +39,14 @@ from arbig.domain.messages import (
 from arbig.exchange.server import counter_of
 from arbig.gateway.ctp.api import Apis
 from arbig.gateway.ctp.connector import CtpConnector
-from arbig.gateway.ctp.settings import CtpSettings, Secret
+from arbig.gateway.ctp.settings import CtpSettings
+from arbig.gateway.door import State
 from arbig.gateway.port import Connector
 from arbig.gateway.service import GatewayService
 from arbig.gateway.sim import DirectLink, SimConnector
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import WallClock
+from arbig.runtime.credentials import Secret
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import Settings
 from arbig.runtime.simulation import load_simulation
@@ -123,6 +125,7 @@ class House:
 
     async def start(self) -> None:
         self.gateway = GatewayService(self.settings, self.bus, WallClock(), self.street.connector())
+        self.gateway.stand(State.ACTIVE, "the test trades", 1)
         async with asyncio.timeout(20):
             await self.gateway.start()
 

@@ -161,7 +161,8 @@ def test_the_redis_of_a_copy_that_never_started_is_named_with_the_mend(home: Pat
 @pytest.mark.parametrize(
     ("line", "complaint"),
     {
-        "": "config/arbig.yaml: gateway: found ctp, this release has only the simulated exchange; write gateway: sim",
+        "": "config/arbig.yaml: mode: found paper, on gateway: ctp every order goes to the broker's counter; "
+        "write mode: live, or practise with gateway: sim",
         "td_address: somewhere": "config/ctp_config.yaml: td_address: found 'somewhere', expected text like "
         "^(tcp|ssl)://.+:\\d+$; write e.g. td_address: tcp://182.254.243.31:30001",
         "passwort: x": "config/ctp_config.yaml: passwort: unknown key. Did you mean: password?",

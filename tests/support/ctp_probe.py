@@ -12,14 +12,15 @@ from typing import Any
 
 from arbig.domain.counter import InsertOrder
 from arbig.domain.messages import Direction, Exchange, Offset, OrderType
-from arbig.gateway.ctp.api import ApiMissing, Apis, real_apis
+from arbig.gateway.ctp.api import Apis, real_apis
 from arbig.gateway.ctp.connector import CtpConnector
-from arbig.gateway.ctp.settings import CtpSettings, Secret
+from arbig.gateway.ctp.settings import CtpSettings
 from arbig.gateway.port import NotConnected
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import WallClock
+from arbig.runtime.credentials import Secret
 from arbig.runtime.instruments import load_instruments
-from arbig.runtime.settings import load_settings
+from arbig.runtime.settings import SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,5 +81,5 @@ async def probe(flow: Path) -> str:
 if __name__ == "__main__":
     try:
         print(asyncio.run(probe(Path(sys.argv[1]))))
-    except ApiMissing as error:
+    except SettingsError as error:
         print(f"missing: {error}")

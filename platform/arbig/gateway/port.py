@@ -6,15 +6,26 @@ said them, to its `Listener`. It reconnects by itself and never repeats a wish. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from arbig.domain.counter import Answer, CancelOrder, Fact, InsertOrder, LoggedIn, Subject
 
 
 class NotConnected(ConnectionError):
     """The wish certainly did not go out."""
+
+
+class Lamp(NamedTuple):
+    """Whether a part of the connection stands; when it does not, why."""
+
+    on: bool
+    reason: str | None = None
+
+
+TRADING, MARKET_DATA = "trading", "market_data"
+"""The two lamps: one may be on while the other is off."""
 
 
 class Listener(Protocol):
@@ -40,6 +51,14 @@ class Connector(Protocol):
     @property
     def connected(self) -> bool:
         """Logged in; not yet a promise that the replay has ended."""
+
+    @property
+    def lamps(self) -> Mapping[str, Lamp]:
+        """`trading` and `market_data`. `trading` is on when an order can be sent."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why there will be no further attempt to log in until a person has done something."""
 
     async def run(self, listener: Listener, since: Callable[[], int]) -> None:
         """Connect, log in, hand on facts; after a loss again, with growing pauses. Until cancelled. `since` tells the

@@ -72,7 +72,7 @@ class GatewayService(Service):
         self.door = Door(self.journal, clock)
         self.publisher = EventPublisher(bus, self.journal, clock)
         self.subscriber = CommandSubscriber(
-            self.journal, self.connector, self.publisher, clock, ready=lambda: self.reconciled, now=self.now
+            self.journal, self.connector, self.publisher, self.door, clock, ready=lambda: self.reconciled, now=self.now
         )
         self.reconciled = False
         self.session_time: datetime | None = None

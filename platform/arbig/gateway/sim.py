@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from arbig.domain.counter import (
     fact_frames,
     frame,
 )
-from arbig.gateway.port import Listener, NotConnected
+from arbig.gateway.port import MARKET_DATA, TRADING, Lamp, Listener, NotConnected
 from arbig.runtime.clock import Clock
 
 log = structlog.get_logger()
@@ -70,6 +70,17 @@ class SimConnector:
     @property
     def connected(self) -> bool:
         return self._link is not None
+
+    @property
+    def lamps(self) -> Mapping[str, Lamp]:
+        """One line carries both."""
+        lamp = Lamp(self.connected, None if self.connected else "the simulated exchange is not connected")
+        return {TRADING: lamp, MARKET_DATA: lamp}
+
+    @property
+    def refusal(self) -> str | None:
+        """The simulated exchange knows no passwords."""
+        return None
 
     async def run(self, listener: Listener, since: Callable[[], int]) -> None:
         self._listener, self._since = listener, since

@@ -1,17 +1,28 @@
-"""The broker's counter: `config/ctp_config.yaml`, and whether this release can trade there."""
+"""The broker's counter: `config/ctp_config.yaml`, and whether this machine can trade there."""
 
 from __future__ import annotations
 
+import importlib.util
+import locale
+import platform
+import shutil
 from typing import Literal
 
 from pydantic import Field
 
+from arbig.runtime.credentials import Secret, secret_of, variables_of, word_of
 from arbig.runtime.files import Config, read_yaml, validated
 from arbig.runtime.settings import Settings, SettingsError
 
+FILE = "config/ctp_config.yaml"
+PASSWORD, AUTH_CODE = "ARBIG_CTP_PASSWORD", "ARBIG_CTP_AUTH_CODE"
+CHINESE = "zh_CN.GB18030"
+SIMULATED = "sim"
+"""The account of the simulated exchange."""
+
 
 class BrokerConfig(Config):
-    """`config/ctp_config.yaml`. A secret stands there as a reference, `${env:NAME}` or `${file:PATH}`."""
+    """`config/ctp_config.yaml`. A secret stands there as a reference (`runtime/credentials.py`)."""
 
     user_id: str = Field(min_length=1, examples=["${env:CTP_USER_ID}"])
     password: str = Field("", examples=["${env:CTP_PASSWORD}"], repr=False)
@@ -40,12 +51,76 @@ def load_broker(settings: Settings) -> BrokerConfig:
     return validated(values, path, BrokerConfig)
 
 
+def broker_user(config: BrokerConfig) -> str:
+    return word_of(FILE, "user_id", config.user_id)
+
+
+def broker_secrets(config: BrokerConfig) -> tuple[Secret, Secret]:
+    """Password and auth code; no code is needed where no AppID is asked for. Raises SettingsError."""
+    password = secret_of(FILE, "password", config.password, PASSWORD)
+    auth_code = secret_of(FILE, "auth_code", config.auth_code, AUTH_CODE) if config.app_id else Secret("")
+    return password, auth_code
+
+
+def secret_variables(settings: Settings) -> tuple[str, ...]:
+    """The environment's names that hold a secret of the broker's: the Gateway alone is told them."""
+    if settings.gateway == "sim":
+        return ()
+    try:
+        config = load_broker(settings)
+    except SettingsError:
+        return (PASSWORD, AUTH_CODE)
+    return tuple(dict.fromkeys((
+        PASSWORD, AUTH_CODE, *variables_of(config.password), *variables_of(config.auth_code),
+    )))  # fmt: skip
+
+
 def check_gateway(settings: Settings) -> None:
-    """Refuses a broker's counter before anything starts; what is wrong with its file is said first."""
+    """Everything a broker's counter needs, looked at before anything starts. Raises SettingsError, one line."""
     if settings.gateway == "sim":
         return
-    load_broker(settings)
-    raise SettingsError(
-        f"config/arbig.yaml: gateway: found {settings.gateway}, this release has only the simulated exchange; "
-        "write gateway: sim"
-    )
+    config = load_broker(settings)
+    if settings.mode != "live":
+        raise SettingsError(
+            f"config/arbig.yaml: mode: found {settings.mode}, on gateway: {settings.gateway} every order goes to the "
+            "broker's counter; write mode: live, or practise with gateway: sim"
+        )
+    if settings.account_id == SIMULATED:
+        raise SettingsError(
+            f"config/arbig.yaml: account_id: found {SIMULATED}, whose books are the simulated exchange's; "
+            "write e.g. account_id: simnow"
+        )
+    broker_user(config)
+    broker_secrets(config)
+    check_library()
+
+
+def check_library() -> None:
+    """Whether vnpy_ctp can be used on this machine. Raises SettingsError, one line with the mend."""
+    for complaint in (_without_library(), _without_locale()):
+        if complaint:
+            raise SettingsError(complaint)
+
+
+def _without_library() -> str | None:
+    if importlib.util.find_spec("vnpy_ctp") is not None:
+        return None
+    compiler = "" if shutil.which("g++") or shutil.which("c++") else "sudo apt-get install g++ python3-dev && "
+    return f"vnpy_ctp is not installed; it is built with a C++ compiler: {compiler}pip install --no-deps vnpy_ctp"
+
+
+def _without_locale() -> str | None:
+    """Without this locale the library ends the whole process at the first text it hears."""
+    if platform.system() != "Linux":
+        return None
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, CHINESE)
+    except locale.Error:
+        return (
+            f"the locale {CHINESE} is not there, the CTP library aborts without it; "
+            f"sudo apt-get install locales && sudo localedef -i zh_CN -f GB18030 {CHINESE}"
+        )
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    return None

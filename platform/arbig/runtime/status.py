@@ -57,10 +57,19 @@ def house_status(settings: Settings, services: Sequence[ServiceStatus] | None = 
     return {
         "services": [service.as_json() for service in services],
         "connection": "UNKNOWN" if connected is None else "CONNECTED" if connected else "DISCONNECTED",
+        "lamps": gateway.get("lamps", {}),
         **{name: trading.get(name) for name in COUNTED},
         **{name: gateway.get(name) for name in CLOCK},
-        "alarms": [*_alarms(own.values()), *(_dead_letters(settings) if trading else ())],
+        "alarms": [
+            *_dark(gateway.get("lamps", {})),
+            *_alarms(own.values()),
+            *(_dead_letters(settings) if trading else ()),
+        ],
     }
+
+
+def _dark(lamps: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [f"{name.replace('_', ' ')}: off, {lamp['reason']}" for name, lamp in lamps.items() if not lamp["on"]]
 
 
 def _alarms(owns: Iterable[Mapping[str, Any]]) -> list[str]:

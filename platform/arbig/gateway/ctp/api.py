@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import locale
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
+
+from arbig.runtime.broker import check_library
+from arbig.runtime.settings import SettingsError
 
 log = structlog.get_logger()
 MARKET_CALLBACKS = (
@@ -27,11 +29,6 @@ TRADING_CALLBACKS = (
     "onErrRtnOrderInsert", "onRspOrderAction", "onErrRtnOrderAction", "onRtnOrder", "onRtnTrade",
     "onRtnInstrumentStatus",
 )  # fmt: skip
-CHINESE = "zh_CN.GB18030"
-
-
-class ApiMissing(RuntimeError):
-    """The library cannot be used on this machine: one line with what is missing and the line that mends it."""
 
 
 class Apis(NamedTuple):
@@ -95,27 +92,12 @@ def end(api: Any, apis: Apis) -> None:
 
 
 def real_apis() -> Apis:
-    """vnpy_ctp's classes. Raises ApiMissing before the library could abort the process."""
-    check_locale()
+    """vnpy_ctp's classes. Raises SettingsError before the library could abort the process."""
+    check_library()
     try:
         from vnpy_ctp.api import MdApi, TdApi
     except ImportError as error:
-        raise ApiMissing(
-            f"vnpy_ctp cannot be loaded: {error}; it is built with a C++ compiler: "
-            "sudo apt-get install g++ && pip install --no-deps vnpy_ctp"
+        raise SettingsError(
+            f"vnpy_ctp cannot be loaded: {error}; build it anew: pip install --force-reinstall --no-deps vnpy_ctp"
         ) from None
     return Apis(TdApi, MdApi, end_with_process=True)
-
-
-def check_locale() -> None:
-    """Without this locale the library ends the whole process at the first text it hears."""
-    before = locale.setlocale(locale.LC_CTYPE)
-    try:
-        locale.setlocale(locale.LC_CTYPE, CHINESE)
-    except locale.Error:
-        raise ApiMissing(
-            f"the locale {CHINESE} is not there, the CTP library aborts without it; "
-            f"sudo apt-get install locales && sudo localedef -i zh_CN -f GB18030 {CHINESE}"
-        ) from None
-    finally:
-        locale.setlocale(locale.LC_CTYPE, before)

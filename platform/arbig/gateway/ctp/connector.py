@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter as Tally
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ from arbig.domain.instruments import InstrumentBook, UnknownSymbol
 from arbig.domain.messages import Direction, Exchange, Offset, PositionData, TickData, encode
 from arbig.domain.sessions import TradingCalendar
 from arbig.gateway.ctp.api import MARKET_CALLBACKS, TRADING_CALLBACKS, Apis, Ear, end, speaking
+from arbig.gateway.ctp.latch import AGAIN, Latch
 from arbig.gateway.ctp.order_keys import OrderKeys
 from arbig.gateway.ctp.pace import Pace
 from arbig.gateway.ctp.queries import QueryQueue, QueryRefused
@@ -68,7 +69,7 @@ from arbig.gateway.ctp.translate import (
     trade_from_ctp,
     words_of,
 )
-from arbig.gateway.port import Listener, NotConnected
+from arbig.gateway.port import MARKET_DATA, TRADING, Lamp, Listener, NotConnected
 from arbig.runtime.clock import Clock
 
 log = structlog.get_logger()
@@ -101,8 +102,10 @@ class CtpConnector:
         flow_folder: Path,
         pauses: Sequence[float] = PAUSES,
         quiet: float = QUIET,
+        latch: Latch | None = None,
     ) -> None:
         self._account = account
+        self._latch = latch or Latch(account)
         self._apis = apis
         self._clock = clock
         self._calendar = calendar
@@ -113,7 +116,7 @@ class CtpConnector:
         self._quiet = quiet
         self._numbers = itertools.count(1)
         self._queries = QueryQueue(clock, self._numbers)
-        self._session_time = SessionTime(clock, follows_ticks=account.is_practice)
+        self._session_time = SessionTime(clock, calendar, follows_ticks=account.is_practice)
         self._keys = OrderKeys()
         self._orders_pace, self._cancels_pace = Pace(), Pace()
         self._login_attempts, self._market_attempts = Attempts(pauses), Attempts(pauses)
@@ -142,7 +145,8 @@ class CtpConnector:
         self._untranslatable: set[str] = set()
         self.contracts: dict[str, Contract] = {}
         self.phases: dict[str, str] = {}
-        self.refusal: str | None = None
+        self._refusals: dict[str, str] = {}
+        self._why = {TRADING: "the front has not answered yet", MARKET_DATA: "the front has not answered yet"}
         self.counts: Tally[str] = Tally()
         self._trading_handlers: dict[str, Callable[..., None]] = {
             "onFrontConnected": self._on_front,
@@ -182,12 +186,18 @@ class CtpConnector:
         return self._is_in
 
     @property
+    def lamps(self) -> Mapping[str, Lamp]:
+        standing = {TRADING: self._is_replayed, MARKET_DATA: self._is_market_in}
+        return {name: Lamp(on, None if on else self._why[name]) for name, on in standing.items()}
+
+    @property
+    def refusal(self) -> str | None:
+        return self._refusals.get(TRADING)
+
+    @property
     def status(self) -> dict[str, object]:
-        """The two lamps and what was counted; no secret, no user's name."""
+        """What was counted; no secret, no user's name."""
         return {
-            "trading": self._is_in,
-            "market_data": self._is_market_in,
-            "refusal": self.refusal,
             "queries": self._queries.asked,
             "queries_repeated": self._queries.asked_again,
             "callback_failures": self._ear.failures if self._ear else 0,
@@ -199,6 +209,7 @@ class CtpConnector:
         self._listener = listener
         self._ear = Ear(self._hear)
         self._flow_folder.mkdir(parents=True, exist_ok=True)
+        self._remember_refusals()
         try:
             self._open()
             await self._keep_time()
@@ -305,10 +316,25 @@ class CtpConnector:
 
     # ---- trading: front, authentication, log-in ----
 
+    def _remember_refusals(self) -> None:
+        """What an earlier life was refused is not asked again."""
+        for lamp, words in ((TRADING, "log-in"), (MARKET_DATA, "market data log-in")):
+            refused = self._latch.refusal(lamp)
+            if refused is not None:
+                self._refusals[lamp] = self._why[lamp] = f"{words} {refused}"
+                self._alarm(self._refusals[lamp])
+
+    def _give_up(self, lamp: str, error: Exception) -> None:
+        """Written down before anybody is told: the next life must not try it either."""
+        self._latch.close(lamp, str(error), self._clock.now())
+        self._refusals[lamp] = self._why[lamp] = f"refused, not tried again: {error}; {AGAIN}"
+        self._alarm(self._refusals[lamp])
+
     def _on_front(self) -> None:
         log.info("trading front connected")
         self._stop_tasks(self._session_tasks)
         if self.refusal is None:
+            self._why[TRADING] = "logging in"
             self._spawn(self._enter(), self._session_tasks)
 
     def _on_front_gone(self, reason: int) -> None:
@@ -322,6 +348,7 @@ class CtpConnector:
             answer.cancel()
         self._steps.clear()
         self.counts["disconnects"] += 1
+        self._why[TRADING] = self.refusal or words
         if was_in:
             self._listen().on_lost(words)
         else:
@@ -337,14 +364,11 @@ class CtpConnector:
             except (Refused, NoAnswer) as error:
                 pause = self._login_attempts.pause_after(error)
                 if pause is None:
-                    self._give_up(str(error))
+                    self._give_up(TRADING, error)
                     return
+                self._why[TRADING] = f"{error}; again after {pause:g} s"
                 log.warning(f"log-in failed: {error}", again_after=pause)
             await self._clock.sleep(pause)
-
-    def _give_up(self, words: str) -> None:
-        self.refusal = words
-        self._alarm(f"log-in refused and not tried again: {words}")
 
     async def _log_in(self) -> None:
         account = self._account
@@ -395,11 +419,12 @@ class CtpConnector:
         self._on_step(data, error, number, last)
 
     def _begin_session(self, data: Raw) -> None:
-        self._session_time.begin(text_of(data, "SHFETime") or text_of(data, "LoginTime"))
         self._front, self._session = int(data["FrontID"]), int(data["SessionID"])
         today = day_of(text_of(data, "TradingDay")) or day_of(self._td.getTradingDay()) or self._day()
+        self._session_time.begin(text_of(data, "SHFETime") or text_of(data, "LoginTime"), today)
         self._look_at_day(today)
         self._is_in = True
+        self._why[TRADING] = "settlement, contracts and replay are under way"
         self._heard_at = self._clock.monotonic()
         self._allow(self._td.getFrontInfo())
         self._listen().on_login(LoggedIn(
@@ -428,7 +453,8 @@ class CtpConnector:
             log.warning(f"not ready: {error}")
             return
         except QueryRefused as error:
-            self._alarm(f"no order can be sent: {error}")
+            self._why[TRADING] = f"no order can be sent: {error}"
+            self._alarm(self._why[TRADING])
             return
         await self._until_quiet()
         self._is_replayed = True
@@ -653,6 +679,9 @@ class CtpConnector:
 
     def _on_market_front(self) -> None:
         log.info("market data front connected")
+        if MARKET_DATA in self._refusals:
+            return
+        self._why[MARKET_DATA] = "logging in"
         self._md.reqUserLogin(self._login_request(), next(self._numbers))
 
     def _on_market_login(self, data: Raw, error: Raw, number: int, last: bool) -> None:
@@ -669,8 +698,9 @@ class CtpConnector:
     def _on_market_refused(self, error: Refused) -> None:
         pause = self._market_attempts.pause_after(error)
         if pause is None:
-            self._alarm(f"no market data, and not tried again: {error}")
+            self._give_up(MARKET_DATA, error)
             return
+        self._why[MARKET_DATA] = f"{error}; again after {pause:g} s"
         log.warning(f"market data: {error}", again_after=pause)
         self._spawn(self._enter_market_again(pause), self._tasks)
 
@@ -683,6 +713,7 @@ class CtpConnector:
         if self._is_market_in:
             self._alarm(f"no market data: {reason_of(reason)}")
         self._is_market_in = False
+        self._why[MARKET_DATA] = self._refusals.get(MARKET_DATA) or reason_of(reason)
         self._marks_from = float("inf")
 
     def _on_market_error(self, error: Raw, number: int, last: bool) -> None:

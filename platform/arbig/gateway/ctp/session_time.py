@@ -7,10 +7,11 @@ hours (SimNow's 7x24) takes the clock with it; a broker's does not.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from arbig.domain.messages import SHANGHAI
-from arbig.gateway.ctp.translate import clock_of
+from arbig.domain.sessions import TradingCalendar
+from arbig.gateway.ctp.translate import clock_of, natural_day
 from arbig.runtime.clock import Clock
 
 LAG = timedelta(seconds=1)
@@ -19,19 +20,26 @@ DAY = timedelta(days=1)
 
 
 class SessionTime:
-    def __init__(self, clock: Clock, follows_ticks: bool) -> None:
+    def __init__(self, clock: Clock, calendar: TradingCalendar, follows_ticks: bool) -> None:
         self._clock = clock
+        self._calendar = calendar
         self._follows_ticks = follows_ticks
         self._ahead = timedelta(0)
         self._told: datetime | None = None
 
-    def begin(self, written: str) -> None:
-        """The log-in says what time it is at the exchange; nothing when it says nothing."""
+    def begin(self, written: str, trading_day: date) -> None:
+        """The log-in says what time it is at the exchange; nothing when it says nothing. A test front may be in another
+        day altogether: its trading day says which."""
         self._ahead, self._told = timedelta(0), None
         moment = clock_of(written)
         if moment is None:
             return
         wall = self._clock.now()
+        if self._follows_ticks:
+            there = datetime.combine(natural_day(trading_day, moment, self._calendar), moment, SHANGHAI)
+            if abs(there - wall) > DAY:
+                self._ahead = there - wall
+                return
         near = datetime.combine(wall.date(), moment, SHANGHAI)
         self._ahead = min((near - wall + shift for shift in (-DAY, timedelta(0), DAY)), key=abs)
 
