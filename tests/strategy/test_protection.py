@@ -9,7 +9,7 @@ import pytest
 from arbig.domain.messages import Direction, EventType, Offset, Status
 from arbig.domain.protection import breach
 from arbig.store.strategies import Lots
-from arbig.strategy.configuration import RiskConfig
+from arbig.runtime.deployment import RiskConfig
 
 IDLE = """
 from arbig import CtaTemplate

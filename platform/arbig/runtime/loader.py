@@ -37,10 +37,20 @@ class Misconfigured(StrategyFault):
 
 @dataclass(frozen=True)
 class Source:
-    """The file in which a strategy class stands, and the fingerprint of what the file says."""
+    """The file in which a strategy class stands, and what it says."""
 
     path: Path
-    code_hash: str
+    text: str
+
+    @property
+    def code_hash(self) -> str:
+        return code_hash_of(self.text)
+
+
+def code_hash_of(text: str) -> str:
+    """SHA-256 of a source without what an editor changes by itself: line ends, trailing blanks, empty last lines."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return hashlib.sha256("\n".join(lines).strip("\n").encode()).hexdigest()
 
 
 def find_class(folder: Path, class_name: str) -> Source:
@@ -54,7 +64,7 @@ def find_class(folder: Path, class_name: str) -> Source:
             unreadable.append(f"{folder.name}/{path.name}, line {error.lineno}: {error.msg}")
     if class_name in known:
         path = known[class_name]
-        return Source(path, hashlib.sha256(path.read_bytes()).hexdigest())
+        return Source(path, path.read_text(encoding="utf-8"))
     broken = f" (not readable: {'; '.join(unreadable)})" if unreadable else ""
     raise Misconfigured(
         f"found {class_name!r}, no such class in {folder.name}/*.py{broken}{suggest(class_name, known)}"

@@ -6,6 +6,7 @@ the entry's identity, so that a redelivered entry changes nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +35,7 @@ from arbig.domain.messages import OrderRequest, decode, encode
 from arbig.domain.template import StopOrder, StopOrderStatus
 from arbig.store.database import Database, StoreError
 
-SCHEMA = 2
+SCHEMA = 3
 KEPT_APPLIED = 200_000  # some trading days of entries
 
 metadata = MetaData()
@@ -52,6 +53,22 @@ runs = Table(
     Column("variables", LargeBinary),
     Column("exits", LargeBinary),
 )
+
+run_history = Table(
+    "run_history",
+    metadata,
+    Column("strategy_name", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("class_name", Text, nullable=False),
+    Column("code_hash", Text, nullable=False),
+    Column("symbols", Text, nullable=False),
+    Column("params", LargeBinary, nullable=False),
+    Column("params_hash", Text, nullable=False),
+    Column("began", Text, nullable=False),
+)
+"""Every run there ever was: with `sources`, what exactly stood behind an order of it."""
+
+sources = Table("sources", metadata, Column("code_hash", Text, primary_key=True), Column("text", Text, nullable=False))
 
 positions = Table(
     "positions",
@@ -112,6 +129,24 @@ class Run:
     traceback: str | None = None
     variables: dict[str, Any] = field(default_factory=dict)
     exits: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How a run began: whose, of which code, on which contracts, with which parameters, when (wall clock)."""
+
+    strategy_name: str
+    run_id: str
+    class_name: str
+    code_hash: str
+    symbols: tuple[str, ...]
+    params: dict[str, Any]
+    began: datetime
+
+    @property
+    def params_hash(self) -> str:
+        """SHA-256 of the parameters as JSON with sorted keys."""
+        return hashlib.sha256(msgspec.json.encode(self.params, order="sorted")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -182,16 +217,50 @@ class StrategyStore:
         exits = msgspec.json.decode(row.exits) if row.exits else {}
         return Run(row.run_id, row.state, row.next_number, row.code_hash, row.error, row.traceback, variables, exits)
 
-    def begin(self, strategy_name: str, run_id: str, code_hash: str) -> None:
-        """A new run; the variables of the last one stay."""
-        values = {"run_id": run_id, "state": "STARTING", "next_number": 0, "code_hash": code_hash}
+    def begin(self, run: Begun, text: str) -> None:
+        """A new run of the source `text`; the variables of the last one stay."""
+        values = {"run_id": run.run_id, "state": "STARTING", "next_number": 0, "code_hash": run.code_hash}
         values |= {"error": None, "traceback": None}
+        history = {
+            "strategy_name": run.strategy_name,
+            "run_id": run.run_id,
+            "class_name": run.class_name,
+            "code_hash": run.code_hash,
+            "symbols": " ".join(run.symbols),
+            "params": msgspec.json.encode(run.params),
+            "params_hash": run.params_hash,
+            "began": run.began.isoformat(),
+        }
         with self._database.transaction() as connection:
             connection.execute(
                 upsert(runs)
-                .values(strategy_name=strategy_name, **values)
+                .values(strategy_name=run.strategy_name, **values)
                 .on_conflict_do_update(index_elements=["strategy_name"], set_=values)
             )
+            connection.execute(upsert(run_history).values(**history).on_conflict_do_nothing())
+            connection.execute(upsert(sources).values(code_hash=run.code_hash, text=text).on_conflict_do_nothing())
+
+    def begun(self, strategy_name: str, run_id: str) -> tuple[Begun, str] | None:
+        """How a run began, and the source it ran; None when there was no such run."""
+        wanted = (run_history.c.strategy_name == strategy_name) & (run_history.c.run_id == run_id)
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(run_history, sources.c.text)
+                .join_from(run_history, sources, run_history.c.code_hash == sources.c.code_hash)
+                .where(wanted)
+            ).one_or_none()
+        if row is None:
+            return None
+        began = datetime.fromisoformat(row.began)
+        params = msgspec.json.decode(row.params)
+        symbols = tuple(row.symbols.split())
+        return Begun(strategy_name, run_id, row.class_name, row.code_hash, symbols, params, began), row.text
+
+    def remove(self, strategy_name: str) -> None:
+        """Its run, variables and stop orders; what its runs were stays."""
+        with self._database.transaction() as connection:
+            connection.execute(delete(runs).where(runs.c.strategy_name == strategy_name))
+            connection.execute(delete(stop_orders).where(stop_orders.c.strategy_name == strategy_name))
 
     def set_state(self, strategy_name: str, state: str, error: str | None = None, traceback: str | None = None) -> None:
         with self._database.transaction() as connection:

@@ -9,15 +9,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from arbig.domain.messages import Exchange
+from arbig.runtime.deployment import RiskConfig
 from arbig.runtime.files import Config, SettingsError, load_yaml_model, read_yaml, shown
-
-
-class RiskConfig(Config):
-    """The specification's block (8.1): percent of the average entry price, lots."""
-
-    stop_loss_pct: float | None = Field(default=None, gt=0, examples=[2.0])
-    take_profit_pct: float | None = Field(default=None, gt=0, examples=[5.0])
-    max_position: int | None = Field(default=None, gt=0, examples=[2])
 
 
 class StrategyConfig(Config):

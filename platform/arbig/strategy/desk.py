@@ -16,7 +16,7 @@ from arbig.bus.port import Entry
 from arbig.domain.messages import Direction, Offset, OrderData, OrderRequest, TradeData, encode, request_id_of
 from arbig.domain.protection import Exit
 from arbig.domain.template import STOP_PREFIX, StopOrder, StopOrderStatus, split_wish
-from arbig.strategy.configuration import RiskConfig
+from arbig.runtime.deployment import RiskConfig
 from arbig.strategy.frames import (
     CancelAll,
     CancelOrder,

@@ -59,16 +59,29 @@ class StrategyEngine:
     def read(self) -> None:
         """The files of `config/strategies/`; a bad one is said and stands for itself."""
         for file in read_files(self.house.settings.config / "strategies"):
-            live = LiveStrategy(file, self.house)
-            live.desk.stop_orders = {one.stop_orderid: one for one in self.house.store.waiting_stop_orders(live.name)}
-            self.strategies[live.name] = live
+            self.add(LiveStrategy(file, self.house))
             if file.error is not None:
-                log.error(file.error, strategy_name=live.name)
-            self.follow(live)
+                log.error(file.error, strategy_name=file.name)
+
+    def add(self, live: LiveStrategy) -> None:
+        live.desk.stop_orders = {one.stop_orderid: one for one in self.house.store.waiting_stop_orders(live.name)}
+        self.strategies[live.name] = live
+        self.follow(live)
+
+    async def remove(self, live: LiveStrategy) -> None:
+        """A stopped strategy leaves the house; lots it still holds stay in its name."""
+        await self.house.durably(lambda: self.house.store.remove(live.name))
+        del self.strategies[live.name]
+        for hearers in self._by_symbol.values():
+            if live in hearers:
+                hearers.remove(live)
 
     def follow(self, live: LiveStrategy) -> bool:
-        """Send it its contracts' data; True when nobody had listened to one of them before."""
+        """Send it its contracts' data and no other's; True when nobody had listened to one of them before."""
         before = self.symbols
+        for hearers in self._by_symbol.values():
+            if live in hearers:
+                hearers.remove(live)
         for symbol in live.legs:
             hearers = self._by_symbol.setdefault(symbol, [])
             if live not in hearers:

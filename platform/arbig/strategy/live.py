@@ -31,8 +31,8 @@ from arbig.domain.messages import (
 )
 from arbig.domain.protection import Exit
 from arbig.runtime.crash import crash_point
-from arbig.runtime.loader import Misconfigured, StrategyFault, find_class
-from arbig.store.strategies import Effects, Lots, Run
+from arbig.runtime.loader import Misconfigured, Source, StrategyFault, find_class
+from arbig.store.strategies import Begun, Effects, Lots, Run
 from arbig.strategy.bars import Slicer
 from arbig.strategy.configuration import StrategyConfig, StrategyFile, read_file
 from arbig.strategy.desk import BLOCK, LOW, Desk, Item, Outcome
@@ -430,6 +430,18 @@ class LiveStrategy:
         except StrategyFault as fault:
             await self._fail(fault)
 
+    async def rehearse(self, config: StrategyConfig) -> Source:
+        """Whether a strategy of this configuration would start: contracts, code, parameters. Nothing is written, and
+        its own code runs no further than to be made. Raises StrategyFault."""
+        self._config = config
+        source = self._source()
+        runner = self.house.runner(self._history)
+        try:
+            await runner.load(self._load_of(source, "rehearsal"))
+        finally:
+            await runner.close()
+        return source
+
     def _prepare(self, fresh: bool) -> None:
         self.file = read_file(self.file.path)
         config = self.file.config
@@ -441,25 +453,38 @@ class LiveStrategy:
             )
         self._config = config
         self.desk.risk = config.risk
-        try:
-            source = find_class(self.house.settings.root / "strategies", config.kind)
-        except Misconfigured as fault:
-            field_name = "class_name" if config.class_name else "strategy_name"
-            raise Misconfigured(f"{self.file.shown}: {field_name}: {fault.reason}") from None
-        contracts = dict(self._contract(symbol) for symbol in config.legs)
+        source = self._source()
         store = self.house.store
         run = store.run(self.name)
-        if run is None or fresh:
-            run_id = f"{self.house.clock.now():%Y%m%dT%H%M%S.%f}"
-            store.begin(self.name, run_id, source.code_hash)
-        else:
-            run_id = run.run_id
+        begins = run is None or fresh
+        now = self.house.clock.now()
+        run_id = f"{now:%Y%m%dT%H%M%S.%f}" if begins else run.run_id  # type: ignore[union-attr]
+        self._load = self._load_of(source, run_id)
+        if begins:
+            store.begin(
+                Begun(self.name, run_id, config.kind, source.code_hash, config.legs, config.params, now), source.text
+            )
         self.desk.begin(run_id, source.code_hash)
         self.kept_variables = run.variables if run is not None else {}
         self.desk.exits = exits_of(run)
         self.desk.user_paused = not fresh and run is not None and run.state == State.PAUSED
+        self._slicer = Slicer(frozenset(self._load.contracts))
+
+    def _source(self) -> Source:
+        config = self._config
+        assert config is not None
+        try:
+            return find_class(self.house.settings.root / "strategies", config.kind)
+        except Misconfigured as fault:
+            field_name = "class_name" if config.class_name else "strategy_name"
+            raise Misconfigured(f"{self.file.shown}: {field_name}: {fault.reason}") from None
+
+    def _load_of(self, source: Source, run_id: str) -> Load:
+        config = self._config
+        assert config is not None
+        contracts = dict(self._contract(symbol) for symbol in config.legs)
         calendar = self.house.calendar
-        self._load = Load(
+        return Load(
             str(source.path),
             config.kind,
             self.name,
@@ -469,7 +494,6 @@ class LiveStrategy:
             run_id,
             Calendar(tuple(calendar.days), tuple(calendar.no_night)),
         )
-        self._slicer = Slicer(frozenset(contracts))
 
     def _contract(self, symbol: str) -> tuple[str, Contract]:
         try:

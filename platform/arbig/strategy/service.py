@@ -8,8 +8,10 @@ then Pub/Sub.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 from fastapi import FastAPI, HTTPException
@@ -17,12 +19,14 @@ from fastapi import FastAPI, HTTPException
 from arbig.bus.port import Bus, BusError
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
+from arbig.runtime.deployment import Deployment, Edit
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings, SettingsError
 from arbig.store.database import StoreError
 from arbig.store.strategies import StrategyStore
+from arbig.strategy.deployment import Deployed, Deployer, Refused
 from arbig.strategy.engine import Ask, StrategyEngine
 from arbig.strategy.frames import Fetch
 from arbig.strategy.house import House
@@ -36,6 +40,8 @@ log = structlog.get_logger()
 RESYNC_SECONDS = (0.2, 0.5, 1.0, 2.0)
 FLUSH_SECONDS = 0.5
 COMMANDS = ("start", "stop", "pause", "resume")
+
+T = TypeVar("T")
 
 
 class StrategyService(Service):
@@ -57,7 +63,9 @@ class StrategyService(Service):
         self.engine: StrategyEngine | None = None
         self.subscriber: DataSubscriber | None = None
         self.store: StrategyStore | None = None
+        self.deployer: Deployer | None = None
         self._listening: asyncio.Task[Any] | None = None
+        self._lives: dict[str, asyncio.Task[Any]] = {}
 
     async def _http(self, service: str, method: str, path: str, **rest: Any) -> Any:
         return await call(self.settings, service, method, path, **rest)
@@ -80,16 +88,25 @@ class StrategyService(Service):
         )
         self.engine = engine = StrategyEngine(house, self._ask)
         self.subscriber = DataSubscriber(self.bus, engine)
+        self.deployer = Deployer(engine, self.settings, self._adopt)
         engine.read()
         await self._resync(engine)
         await self._subscribe(engine)
         for live in engine.strategies.values():
-            self.spawn(live.live(), name=f"strategy {live.name}")
+            self._give_life(live)
         self._listening = self.spawn(self.subscriber.market_data(), name="market data")
         await asyncio.gather(*(live.command("continue") for live in engine.wanted()))
         await engine.finish()
         self.spawn(self.subscriber.streams(), name="streams")
         self.spawn(self._flush(house), name="outbox")
+
+    def _give_life(self, live: LiveStrategy) -> None:
+        self._lives[live.name] = self.spawn(live.live(), name=f"strategy {live.name}")
+
+    def _adopt(self, live: LiveStrategy) -> None:
+        assert self.engine is not None
+        self.engine.add(live)
+        self._give_life(live)
 
     async def _history(self, wish: Fetch) -> tuple[bytes, ...]:
         assert self.engine is not None
@@ -138,23 +155,68 @@ class StrategyService(Service):
         async def strategy(name: str) -> dict[str, Any]:
             return self._named(name).describe()
 
+        @app.post("/strategies", status_code=201)
+        async def deploy(wish: Deployment) -> dict[str, Any]:
+            done = await self._changed(wish.name, lambda: self._deployer().deploy(wish))
+            return await self._told(done)
+
+        @app.patch("/strategies/{name}")
+        async def edit(name: str, edit: Edit) -> dict[str, Any]:
+            done = await self._changed(name, lambda: self._deployer().edit(self._named(name), edit))
+            return await self._told(done)
+
+        @app.delete("/strategies/{name}")
+        async def remove(name: str, force: bool = False) -> dict[str, Any]:
+            aside = await self._changed(name, lambda: self._deployer().remove(self._named(name), force))
+            self._lives.pop(name).cancel()
+            return {"strategy_name": name, "file": str(aside)}
+
+        @app.get("/strategies/{name}/runs/{run_id}")
+        async def run(name: str, run_id: str) -> dict[str, Any]:
+            assert self.store is not None
+            found = self.store.begun(name, run_id)
+            if found is None:
+                raise HTTPException(404, f"{name}: no run {run_id!r} is known")
+            return {**asdict(found[0]), "params_hash": found[0].params_hash, "source": found[1]}
+
         @app.post("/strategies/{name}/{command}")
         async def command(name: str, command: str) -> dict[str, Any]:
             live = self._named(name)
             if command not in COMMANDS:
                 raise HTTPException(404, f"{command}: no such command; expected one of: {', '.join(COMMANDS)}")
-            fault = self._ready().house.fault
-            if fault is not None:
-                raise HTTPException(503, f"what becomes of {name} cannot be written down: {fault}")
+            self._check_writable(name)
             await live.command(command)
             await self._follow(live)
             return live.describe()
 
+    def _check_writable(self, name: str) -> None:
+        fault = self._ready().house.fault
+        if fault is not None:
+            raise HTTPException(503, f"what becomes of {name} cannot be written down: {fault}")
+
+    async def _changed(self, name: str, change: Callable[[], Awaitable[T]]) -> T:
+        self._check_writable(name)
+        try:
+            return await change()
+        except Refused as refused:
+            raise HTTPException(refused.status, str(refused)) from None
+
+    async def _told(self, done: Deployed) -> dict[str, Any]:
+        """What became of it. A new strategy's contracts may be ones that nobody had listened to."""
+        if done.is_new:
+            await self._hear_more()
+        else:
+            await self._follow(done.live)
+        return {**done.live.describe(), "attached": done.attached}
+
     async def _follow(self, live: LiveStrategy) -> None:
         """A mended file may name a contract that nobody had listened to."""
+        assert self.engine is not None
+        if self.engine.follow(live):
+            await self._hear_more()
+
+    async def _hear_more(self) -> None:
         assert self.engine is not None and self.subscriber is not None
-        if not self.engine.follow(live):
-            return
         await self._subscribe(self.engine)
         if self._listening is not None:
             self._listening.cancel()
@@ -164,6 +226,11 @@ class StrategyService(Service):
         if self.engine is None:
             raise HTTPException(503, "the strategies are not read yet")
         return self.engine
+
+    def _deployer(self) -> Deployer:
+        if self.deployer is None:
+            raise HTTPException(503, "the strategies are not read yet")
+        return self.deployer
 
     def _named(self, name: str) -> LiveStrategy:
         found = self._ready().strategies

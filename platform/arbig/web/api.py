@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from arbig.domain.messages import Direction, Offset, OrderType
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import crash_point
+from arbig.runtime.deployment import Deployment, Edit
 from arbig.runtime.http import CallError, call
 from arbig.runtime.logs import read_logs, wanted_of
 from arbig.runtime.settings import Settings, SettingsError
@@ -22,6 +24,7 @@ from arbig.web.hub import is_entry_id
 
 PREFIX = "/api/v1"
 CALL_SECONDS = 2.0
+CHANGE_SECONDS = 45.0  # its code is made once on trial, its orders may have to be cancelled, its history read
 
 Symbol = Annotated[str, Path(pattern=r"^[A-Za-z]{1,4}\d{3,4}(\.[A-Z]{2,5})?$", examples=["au2512"])]
 Name = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
@@ -65,8 +68,11 @@ class House(Protocol):
 def api_of(house: House) -> APIRouter:
     router = APIRouter(prefix=PREFIX)
 
-    async def ask(service: str, method: str, path: str, **query: Any) -> Any:
-        return await asked(house.settings, service, method, path, **query)
+    async def ask(service: str, method: str, path: str, json: Any = None, **query: Any) -> Any:
+        return await asked(house.settings, service, method, path, query, json)
+
+    async def changed(method: str, path: str, json: Any = None, **query: Any) -> Any:
+        return await asked(house.settings, "strategy", method, path, query, json, CHANGE_SECONDS)
 
     @router.get("/status", tags=["house"])
     async def status() -> dict[str, Any]:
@@ -171,6 +177,30 @@ def api_of(house: House) -> APIRouter:
     async def strategies() -> Any:
         return await ask("strategy", "GET", "/strategies")
 
+    @router.post("/strategies", tags=["strategies"], status_code=201)
+    async def deploy(wish: Deployment, request: Request) -> Any:
+        """A strategy comes into the house and starts. The same wish twice is one run (`attached`); another version of
+        one that runs needs `replace`."""
+        audit(request, f"deploy {wish.mode}", f"{wish.name} {wish.params}")
+        return await changed("POST", "/strategies", json=wish.model_dump(mode="json", exclude_none=True))
+
+    @router.patch("/strategies/{name}", tags=["strategies"])
+    async def edit(name: Name, edit: Edit, request: Request) -> Any:
+        """Other parameters, another risk block: a new run with the position it has."""
+        audit(request, "edit strategy", f"{name} {edit.params} {edit.risk}")
+        return await changed("PATCH", f"/strategies/{name}", json=edit.model_dump(mode="json"))
+
+    @router.delete("/strategies/{name}", tags=["strategies"])
+    async def remove(name: Name, request: Request, force: bool = False) -> Any:
+        """Out of the house; its file is laid aside. Not while it holds lots, unless forced."""
+        audit(request, "remove strategy", name)
+        return await changed("DELETE", f"/strategies/{name}", force=_word(force))
+
+    @router.get("/strategies/{name}/runs/{run_id}", tags=["strategies"])
+    async def run(name: Name, run_id: Name) -> Any:
+        """How a run began: class, source, parameters, contracts."""
+        return await ask("strategy", "GET", f"/strategies/{name}/runs/{run_id}")
+
     @router.post("/strategies/{name}/{action}", tags=["strategies"], status_code=202)
     async def strategy(name: Name, action: Literal["start", "stop", "pause", "resume"], request: Request) -> Any:
         audit(request, f"{action} strategy", name)
@@ -179,10 +209,18 @@ def api_of(house: House) -> APIRouter:
     return router
 
 
-async def asked(settings: Settings, service: str, method: str, path: str, *, json: Any = None, **query: Any) -> Any:
+async def asked(
+    settings: Settings,
+    service: str,
+    method: str,
+    path: str,
+    query: Mapping[str, Any],
+    json: Any = None,
+    timeout: float = CALL_SECONDS,
+) -> Any:
     """A sibling's answer, or the HTTP error a person understands."""
     try:
-        return await call(settings, service, method, path, params=query, json=json, timeout=CALL_SECONDS)
+        return await call(settings, service, method, path, params=query, json=json, timeout=timeout)
     except CallError as error:
         if error.status and isinstance(error.body, dict) and "detail" in error.body:
             raise HTTPException(error.status, error.body["detail"]) from None

@@ -122,7 +122,7 @@ class WebService(Service):
     def _view(self, service: str, path: str, **query: str) -> Any:
         async def view() -> dict[str, Any]:
             try:
-                answer: dict[str, Any] = await asked(self.settings, service, "GET", path, **query)
+                answer: dict[str, Any] = await asked(self.settings, service, "GET", path, query)
             except HTTPException as error:
                 return {"error": str(error.detail)}
             return answer
