@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from arbig.bus.port import BusError, DataLost, Entry
+from arbig.domain.messages import EventData, decode
 
-ORDER, TRADE, DEAD = "stream:order", "stream:trade", "stream:dead"
+ORDER, TRADE, EVENT = "stream:order", "stream:trade", "stream:event"
 
 
 class Seen:
@@ -114,9 +116,13 @@ def test_an_entry_without_data_becomes_a_dead_letter_that_shows_it(flows: Any, s
     flows(flow)
 
 
-def test_an_entry_trimmed_while_it_was_pending_is_told_as_lost(
-    flows: Any, server: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def alarms(bus: Any) -> list[str]:
+    return [decode(EventData, entry.payload).message for entry in await bus.read(EVENT)]
+
+
+def test_an_entry_trimmed_while_it_was_pending_is_an_alarm_and_ends_the_reader(flows: Any, server: Any) -> None:
+    """The service resynchronises; what is still there is read then, and the loss is told once."""
+
     async def flow(opened: Any) -> None:
         trading, admin = await opened(server.address("trading")), await opened(server.address("admin"))
         arrived, never, seen = asyncio.Event(), asyncio.Event(), Seen()
@@ -130,11 +136,14 @@ def test_an_entry_trimmed_while_it_was_pending_is_told_as_lost(
             await arrived.wait()
         await admin.call(("XTRIM", ORDER, "MAXLEN", "0"))
         await admin.append([(ORDER, b"next")])
+        lost = "group:trading lost entries (1 of stream:order): they were trimmed before it had finished them"
+        with pytest.raises(DataLost, match=re.escape(lost)):
+            await asyncio.wait_for(trading.consume("group:trading", {ORDER: seen}), 10)
         async with running(trading.consume("group:trading", {ORDER: seen})):
             assert [b"next"] == await seen.until(b"next")
+        assert [f"{lost}; it resynchronises"] == await alarms(admin)
 
     flows(flow)
-    assert "was trimmed before group:trading had finished it: lost" in caplog.text
 
 
 def test_entries_trimmed_unread_are_counted_although_redis_shows_no_lag(flows: Any, server: Any) -> None:
@@ -148,6 +157,64 @@ def test_entries_trimmed_unread_are_counted_although_redis_shows_no_lag(flows: A
         await admin.call(("XTRIM", ORDER, "MAXLEN", "3"))
         state = next(state for state in await admin.groups() if state.stream == ORDER)
         assert (3, 3) == (state.lost, state.lag)
+        lost = "group:trading lost entries (3 of stream:order): they were trimmed before it had finished them"
+        with pytest.raises(DataLost, match=re.escape(lost)):
+            await asyncio.wait_for(trading.consume("group:trading", {ORDER: seen}), 10)
+        async with running(trading.consume("group:trading", {ORDER: seen})):
+            assert [b"one", b"3", b"4", b"5"] == await seen.until(b"5")
+        assert [f"{lost}; it resynchronises"] == await alarms(admin)
+
+    flows(flow)
+
+
+def test_a_gap_that_redis_has_forgotten_is_found_by_our_own_count(
+    flows: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trimmed between two reads of a reader that runs: the next read makes Redis say that nothing is missing."""
+    monkeypatch.setattr("arbig.bus.consumer.COUNT_SECONDS", 0.3)
+
+    async def flow(opened: Any) -> None:
+        trading, admin = await opened(server.address("trading")), await opened(server.address("admin"))
+        seen, busy, go_on = Seen(), asyncio.Event(), asyncio.Event()
+
+        async def slow(entry: Entry) -> None:
+            await seen(entry)
+            busy.set()
+            await go_on.wait()
+
+        async with running(trading.consume("group:trading", {ORDER: slow})) as reader:
+            await admin.append([(ORDER, b"one")])
+            await busy.wait()
+            await admin.append([(ORDER, b"%d" % n) for n in range(6)])
+            await admin.call(("XTRIM", ORDER, "MAXLEN", "2"))
+            go_on.set()
+            with pytest.raises(DataLost, match=re.escape("lost entries (4 of stream:order)")):
+                await asyncio.wait_for(reader, 10)
+        async with running(trading.consume("group:trading", {ORDER: seen})):
+            await admin.append([(ORDER, b"last")])
+            await seen.until(b"last")
+        assert b"0" not in seen.payloads
+        assert 1 == len(await alarms(admin))
+
+    flows(flow)
+
+
+def test_the_janitors_own_trimming_is_no_loss(flows: Any, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arbig.bus.consumer.COUNT_SECONDS", 0.05)
+
+    async def flow(opened: Any) -> None:
+        trading, admin = await opened(server.address("trading")), await opened(server.address("admin"))
+        seen = Seen()
+        for life in range(3):
+            async with running(trading.consume("group:trading", {ORDER: seen})):
+                for n in range(5):
+                    name = b"%d.%d" % (life, n)
+                    await admin.append([(ORDER, name)] * 3)
+                    await seen.until(name)
+                    await asyncio.sleep(0.06)
+                    await admin.call(("XTRIM", ORDER, "MAXLEN", "1"))
+        assert [] == await alarms(admin)
+        assert 0 == next(state for state in await admin.groups() if state.stream == ORDER).lost
 
     flows(flow)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from arbig.bus.topics import CHANNELS, SERVICES, STREAMS
+from arbig.bus.topics import CHANNELS, EPOCH, SERVICES, STREAMS
 
 READERS = ("console", "reader")
 ADMIN = "admin"
@@ -20,7 +20,7 @@ _EVERYONE = (
     "auth hello ping select time client|setname client|setinfo client|id info config|get "
     "subscribe psubscribe unsubscribe punsubscribe xinfo xlen xrange xrevrange xread xpending"
 )
-_SERVICE = f"{_EVERYONE} publish xadd xreadgroup xack xgroup|create"
+_SERVICE = f"{_EVERYONE} publish xadd xreadgroup xack xgroup|create xgroup|setid get setnx"
 _READER = (
     f"{_EVERYONE} type exists ttl dbsize keys scan pubsub|channels pubsub|numsub pubsub|numpat client|list client|info "
     "memory|usage acl|whoami command command|count lastsave"
@@ -50,4 +50,4 @@ def rights(user: str) -> str:
 def _keys(service: str) -> tuple[str, ...]:
     """XADD, XACK and XGROUP need the write half of a key, looking needs the read half."""
     written = (f"%W~{topic.name}" for topic in STREAMS if service in topic.writers + topic.readers)
-    return ("%R~stream:*", *written)
+    return ("%R~stream:*", *written, f"%RW~{EPOCH}")

@@ -16,7 +16,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 
 from arbig.bus.delivery import dead_letter, deliver
-from arbig.bus.port import BusError, Entry, GroupState, Handler, entry_key
+from arbig.bus.port import BusError, DataLost, Entry, GroupState, Handler, entry_key
 from arbig.bus.retention import FOREVER, NOTHING, Extent, next_id
 from arbig.bus.topics import BY_NAME, DEAD, MAX_ENTRIES, required_groups
 from arbig.domain.messages import SHANGHAI
@@ -76,6 +76,17 @@ class MemoryBus:
         self._streams: dict[str, _Stream] = {}
         self._listeners: list[_Listener] = []
         self._appended = asyncio.Condition()
+        self._epochs = 1
+
+    async def empty(self) -> None:
+        """Everything is lost, as when Redis comes back without its file."""
+        self._streams.clear()
+        self._epochs += 1
+        async with self._appended:
+            self._appended.notify_all()
+
+    async def epoch(self) -> str:
+        return f"{self._epochs:x}"
 
     async def publish(self, items: Sequence[tuple[str, bytes]]) -> None:
         for channel, payload in items:
@@ -125,6 +136,8 @@ class MemoryBus:
                     await self._handle(group, entry, handlers[entry.stream])
                 async with self._appended:
                     await self._appended.wait_for(lambda: self._has_unread(group, handlers))
+                if gone := [name for name in handlers if group not in self._stream(name).groups]:
+                    raise DataLost(f"the bus lost data: {group} of {', '.join(gone)} was gone")
                 entries = self._unread(group, handlers, consumer)
             except BusError as error:
                 log.warning("%s: %s; pending entries come again", group, error)
@@ -152,14 +165,18 @@ class MemoryBus:
         return found
 
     def _has_unread(self, group: str, names: Mapping[str, Handler]) -> bool:
-        return any(self._streams[name].after(self._streams[name].groups[group].position) for name in names)
+        """Or a group that is gone: the reader must learn it."""
+        streams = {name: self._stream(name) for name in names}
+        return any(
+            group not in stream.groups or stream.after(stream.groups[group].position) for stream in streams.values()
+        )
 
     async def _handle(self, group: str, entry: Entry, handler: Handler) -> None:
         reason = await deliver(entry, handler, _NO_PAUSE)
         if reason is not None:
             log.error("%s %s is dead for %s: %s", entry.stream, entry.id, group, reason)
             await self.append([(DEAD.name, dead_letter(entry, group, reason, self._now()))])
-        self._streams[entry.stream].groups[group].pending.pop(entry.id, None)
+        self._stream(entry.stream).groups.get(group, _Group()).pending.pop(entry.id, None)
 
     async def last_id(self, stream: str) -> str:
         return self._stream(stream).last_id

@@ -12,8 +12,8 @@ class BusError(ConnectionError):
 
 
 class DataLost(RuntimeError):
-    """Redis was emptied under a reader. Its groups stand again, at 0; what was unread is gone, so the service must
-    resynchronise with the owners of the truth: it ends, and its start does that."""
+    """Redis was emptied under a reader, or entries were trimmed that it had not finished. Its groups stand; what was
+    unread is gone, so the service must resynchronise with the owners of the truth: it ends, and its start does that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,12 @@ class Bus(Protocol):
 
         A handler returns when its effect is durable: then the entry is acknowledged (acknowledgements may lag 50 ms).
         MessageError from a handler sends the entry to `stream:dead` at once, any other exception after it failed three
-        times in place (BusError is not counted against the entry). One handler runs at a time per call of `consume`."""
+        times in place (BusError is not counted against the entry). One handler runs at a time per call of `consume`.
+        Raises DataLost when entries are gone that this group had not finished."""
+
+    async def epoch(self) -> str:
+        """Which Redis this is: a random hexadecimal word, made when there was none; another one means that the streams
+        were lost, and entry ids of before say nothing any more. Raises BusError."""
 
     async def last_id(self, stream: str) -> str:
         """Id of the newest entry there ever was, `0-0` when there was none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import hiredis
 
-from arbig.bus.consumer import FIELD, Consumer, payload_of
+from arbig.bus.consumer import FIELD, Consumer, epoch_of, mapping, payload_of
 from arbig.bus.line import Command, Line, Pauses, RedisAddress, complaint
 from arbig.bus.port import Entry, GroupState, Handler, entry_key
 from arbig.bus.retention import BITE, FOREVER, NOTHING, Extent, next_id
@@ -110,9 +110,12 @@ class RedisBus:
         finally:
             await reading.close()
 
+    async def epoch(self) -> str:
+        return await epoch_of(self._questions.call)
+
     async def last_id(self, stream: str) -> str:
         (info,) = await self._infos(("XINFO", "STREAM", stream))
-        return _mapping(info)[b"last-generated-id"].decode() if info else "0-0"
+        return mapping(info)[b"last-generated-id"].decode() if info else "0-0"
 
     async def read(self, stream: str, after: str = "0-0", count: int = 1000) -> list[Entry]:
         replies = await self._questions.call([("XRANGE", stream, f"({after}", "+", "COUNT", str(count))])
@@ -130,7 +133,7 @@ class RedisBus:
 
     async def extent(self, stream: str) -> Extent:
         about, rows = await self._infos(("XINFO", "STREAM", stream), ("XINFO", "GROUPS", stream))
-        length = _mapping(about)[b"length"] if about else 0
+        length = mapping(about)[b"length"] if about else 0
         return Extent(stream, length, await self._surplus(stream, length), await self._finished(stream, rows))
 
     async def _surplus(self, stream: str, length: int) -> str:
@@ -142,7 +145,7 @@ class RedisBus:
         return entries[-1][0].decode()  # type: ignore[no-any-return]
 
     async def _finished(self, stream: str, rows: Sequence[Any]) -> str:
-        groups = {row[b"name"].decode(): row for row in map(_mapping, rows)}
+        groups = {row[b"name"].decode(): row for row in map(mapping, rows)}
         ends = [await self._end(stream, group, groups.get(group)) for group in required_groups(stream)]
         return min(ends, key=entry_key, default=FOREVER)
 
@@ -173,8 +176,8 @@ class RedisBus:
 
 
 def _states(stream: str, about: Sequence[Any], rows: Sequence[Any]) -> list[GroupState]:
-    length, added = (_mapping(about)[key] if about else 0 for key in (b"length", b"entries-added"))
-    groups = {row[b"name"].decode(): row for row in map(_mapping, rows)}
+    length, added = (mapping(about)[key] if about else 0 for key in (b"length", b"entries-added"))
+    groups = {row[b"name"].decode(): row for row in map(mapping, rows)}
     return [_state(stream, group, groups.get(group, {}), length, added) for group in required_groups(stream)]
 
 
@@ -200,10 +203,6 @@ def _sound(address: RedisAddress, reply: Any) -> Any:
     if isinstance(reply, hiredis.ReplyError):
         raise complaint(address, reply)
     return reply
-
-
-def _mapping(flat: Sequence[Any]) -> dict[bytes, Any]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _messages(items: Sequence[Any]) -> list[tuple[str, bytes]]:

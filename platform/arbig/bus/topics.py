@@ -68,6 +68,9 @@ STREAMS = (TRADE, POSITION, ORDER_STATUS, ORDER, CMD, EVENT, DEAD)
 TOPICS = CHANNELS + STREAMS
 BY_NAME = {topic.name: topic for topic in TOPICS}
 
+EPOCH = "arbig:epoch"
+"""The key whose random value tells an emptied Redis from the one before."""
+
 MAX_ENTRIES = 10_000
 ALARM_ENTRIES = 1_000_000
 
