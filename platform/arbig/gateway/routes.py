@@ -82,6 +82,7 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
             "trading_day": gateway.trading_day,
             "speed": gateway.simulation.speed if gateway.is_simulated else 1.0,
             "connected": gateway.reconciled,
+            "epoch": gateway.epoch,
         })  # fmt: skip
 
     @app.get("/history")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import structlog
 from fastapi import FastAPI
 
-from arbig.bus.port import Bus, Entry
+from arbig.bus.port import Bus, BusError, DataLost, Entry
 from arbig.bus.topics import CMD, GATEWAY, HEARTBEAT, group_of
 from arbig.domain.counter import (
     Answer,
@@ -54,6 +54,8 @@ UNKNOWN_AFTER = 1.0
 BROKERS_FRONT_WITHIN = 20.0
 """Wall seconds a start waits for a broker's front; at night and at weekends there is none, and the house comes up."""
 
+EPOCH_AGAIN = 0.5
+
 Told = OrderReport | TradeReport | InsertRejected | CancelRejected
 
 
@@ -75,6 +77,7 @@ class GatewayService(Service):
             self.journal, self.connector, self.publisher, self.door, clock, ready=lambda: self.reconciled, now=self.now
         )
         self.reconciled = False
+        self.epoch: str | None = None
         self.session_time: datetime | None = None
         self._reconciled_once = asyncio.Event()
         self._reconciling: asyncio.Task[Any] | None = None
@@ -82,11 +85,12 @@ class GatewayService(Service):
         self._clock_started = False
 
     async def start(self) -> None:
+        await self._enter_epoch()
         self.spawn(self.publisher.publish_events(), "events")
         self.spawn(self.publisher.publish_ticks(), "ticks")
         self.spawn(self.connector.run(self, lambda: self.journal.flow), "connector")
         await self._first_connection()
-        self.spawn(self.bus.consume(group_of(GATEWAY), {CMD.name: self._on_command}), "commands")
+        self.spawn(self._take_commands(), "commands")
         self.spawn(self._watch_in_flight(), "in flight")
         if self.is_simulated:
             self.spawn(self._start_the_clock(), "start")
@@ -246,6 +250,36 @@ class GatewayService(Service):
         log.info("connected and reconciled", orders=len(orders.orders), trades=len(trades.trades))
 
     # ---- our own tasks ----
+
+    async def _take_commands(self) -> None:
+        """For ever. The counter does not care that Redis lost its data, so the line to it stays."""
+        while True:
+            try:
+                await self.bus.consume(group_of(GATEWAY), {CMD.name: self._on_command})
+            except DataLost as error:
+                log.error(str(error))
+                await self._enter_epoch()
+
+    async def _enter_epoch(self) -> None:
+        """In an emptied Redis the day is published again; Trading and Strategy begin from there."""
+        epoch = await self._epoch()
+        if epoch == self.epoch:
+            return
+        again = self.journal.enter_epoch(epoch)
+        self.epoch = epoch
+        if again:
+            self.on_alarm(f"Redis has lost its data: {again} orders, trades and positions of the day are said again")
+            if self.reconciled:
+                self.journal.happened(EventType.CONNECTED, self.now(), self.trading_day)
+        self.publisher.wake()
+
+    async def _epoch(self) -> str:
+        while True:
+            try:
+                return await self.bus.epoch()
+            except BusError as error:
+                log.warning(str(error))
+                await self.clock.sleep(EPOCH_AGAIN)
 
     async def _on_command(self, entry: Entry) -> None:
         try:

@@ -294,6 +294,20 @@ class Journal:
             )
             self._emit(event_id, Kind.EVENT, trading_day, encode(told))
 
+    def enter_epoch(self, epoch: str) -> int:
+        """Redis as it is now. When it is another one than last time, what was said is lost: the day's orders, trades
+        and positions are unpublished again, the newest last. Returns how many."""
+        number = int(epoch, 16)
+        known = self._meta("epoch", 0)
+        if known == number:
+            return 0
+        with self._file.transaction():
+            self._set_meta("epoch", number)
+            if known == 0:
+                return 0
+            said = "entry_id IS NOT NULL AND kind <> 'event' AND trading_day = (SELECT max(trading_day) FROM events)"
+            return self._db.execute(f"UPDATE events SET entry_id = NULL WHERE {said}").rowcount
+
     # ---- the last door ----
 
     def standing(self) -> tuple[str, str, str, int] | None:
