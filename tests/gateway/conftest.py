@@ -35,6 +35,7 @@ from arbig.domain.messages import (
 )
 from arbig.exchange.counter import Counter
 from arbig.exchange.server import counter_of
+from arbig.gateway.door import State
 from arbig.gateway.service import GatewayService
 from arbig.gateway.sim import DirectLink, SimConnector
 from arbig.runtime.clock import ManualClock
@@ -107,7 +108,7 @@ class Desk:
         )
         return GatewayService(self.settings, self.bus, self.clock, connector)
 
-    async def start(self) -> None:
+    async def start(self, told: bool = True) -> None:
         listening = asyncio.Event()
 
         async def listen() -> None:
@@ -117,6 +118,8 @@ class Desk:
 
         self._listening = asyncio.ensure_future(listen())
         await listening.wait()
+        if told:
+            self.gateway.stand(State.ACTIVE, "the test trades", 1)
         await self.gateway.start()
         await self.settle()
 
@@ -207,14 +210,15 @@ class Desk:
 
 @pytest.fixture
 def open_desk(tmp_path: Path) -> Callable[..., Any]:
-    """`async with open_desk() as desk:` at 21:01, connected; `edit` changes lines of simulation.yaml."""
+    """`async with open_desk() as desk:` at 21:01, connected; `edits` change lines of simulation.yaml. `told`: Trading
+    has said that orders may be sent."""
     config = tmp_path / "config"
     config.mkdir()
     for file in (ROOT / "config").glob("*.yaml"):
         (config / file.name).write_text(file.read_text())
 
     @asynccontextmanager
-    async def opened(at: str = "10-14T21:01:00", **edits: str) -> AsyncIterator[Desk]:
+    async def opened(at: str = "10-14T21:01:00", told: bool = True, **edits: str) -> AsyncIterator[Desk]:
         simulation = config / "simulation.yaml"
         lines = simulation.read_text().splitlines()
         for key, value in {"history_days": "0", **edits}.items():
@@ -225,7 +229,7 @@ def open_desk(tmp_path: Path) -> Callable[..., Any]:
         street.advance_to(at)
         desk = Desk(settings, street, MemoryBus(), ManualClock(WALL))
         try:
-            await desk.start()
+            await desk.start(told)
             yield desk
         finally:
             await desk.stop()

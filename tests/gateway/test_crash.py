@@ -163,6 +163,8 @@ def test_a_death_at_any_point_doubles_no_order_and_loses_no_trade(tmp_path: Path
         for number, death in enumerate(DEATHS):
             life = house.start("arbig.gateway", death)
             await ready_or_dead(house, life)
+            if number == 0:
+                await call(house.settings, "gateway", "POST", "/state", json={"state": "ACTIVE", "number": 1})
             price = price or round(await first_price(trading) + 5, 2)
             await trading.append([(CMD.name, order(f"r{number}", price))])
             await until(lambda life=life: life.poll() is not None)

@@ -11,6 +11,7 @@ from arbig.bus.port import Entry
 from arbig.bus.topics import ORDER_STATUS
 from arbig.domain.counter import CancelOrder, InsertOrder
 from arbig.domain.messages import SHANGHAI, CommandData, CommandType, Detail, MessageError, decode, encode
+from arbig.gateway.door import Door
 from arbig.gateway.port import Connector, NotConnected
 from arbig.gateway.publisher import EventPublisher
 from arbig.runtime.clock import Clock
@@ -31,6 +32,7 @@ class CommandSubscriber:
         journal: Journal,
         connector: Connector,
         publisher: EventPublisher,
+        door: Door,
         clock: Clock,
         ready: Callable[[], bool],
         now: Callable[[], datetime],
@@ -38,6 +40,7 @@ class CommandSubscriber:
         self._journal = journal
         self._connector = connector
         self._publisher = publisher
+        self._door = door
         self._clock = clock
         self._ready = ready
         self._now = now
@@ -78,6 +81,9 @@ class CommandSubscriber:
             return self._journal.refuse(
                 command, Detail.NOT_SENT, "the counter is not connected 未连接柜台", self._now()
             )
+        refusal = self._door.refusal(command.offset)
+        if refusal is not None:
+            return self._journal.refuse(command, Detail.DENIED, refusal, self._now())
         return self._journal.admit(command)
 
     def _send(self, row: Row) -> None:
