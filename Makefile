@@ -58,4 +58,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/uv
 $(VENV)/.tested: $(VENV)/.installed
 	@$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --editable '.[test]'
 	@$(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --no-deps $(PEERS)
+	@if command -v c++ >/dev/null 2>&1; then \
+	  echo "building vnpy_ctp, CTP's binding (45 seconds the first time)"; \
+	  $(BIN)/uv pip install --python $(BIN)/python --constraints constraints.txt --no-deps vnpy_ctp \
+	    || echo "make: vnpy_ctp could not be built, its test says so and the rest runs; on Debian and Ubuntu: sudo apt-get install g++ python3-dev"; \
+	else \
+	  echo "make: no C++ compiler, so CTP's own binding is not tested; on Debian and Ubuntu: sudo apt-get install g++ python3-dev"; \
+	fi
 	@touch $@

@@ -6,8 +6,11 @@ In a process of its own: what the library does wrong ends that process, not the 
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from arbig.gateway.ctp.api import real_apis
@@ -23,6 +26,11 @@ def run_probe(place: Path, flow: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
+def can_be_built() -> bool:
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return platform.system() == "Linux" and shutil.which("c++") is not None and headers.exists()
+
+
 def test_the_real_binding_loads_connects_and_hears_that_nobody_is_there(tmp_path: Path) -> None:
     """Where compiler or locale are missing, the machine is told so in one line and nothing is aborted."""
     place = tmp_path / "locales"
@@ -34,8 +42,7 @@ def test_the_real_binding_loads_connects_and_hears_that_nobody_is_there(tmp_path
     last = found.stdout.strip().splitlines()[-1]
     if last.startswith("missing: "):
         print(last)
-        assert "sudo apt-get install" in last
-        assert made.returncode != 0 or "vnpy_ctp cannot be loaded" in last
+        assert made.returncode != 0 or not can_be_built(), "make built it not: rm .venv/.tested && make test"
     else:
         assert last == "heard: a front that hangs up 0x1001, a closed port nothing; connected: False; refused: no order"
 
@@ -44,4 +51,5 @@ def test_a_machine_without_the_library_says_what_mends_it() -> None:
     try:
         assert real_apis().end_with_process
     except SettingsError as error:
-        assert "sudo apt-get install" in str(error) and "\n" not in str(error)
+        assert "pip install" in str(error) or "localedef" in str(error)
+        assert "\n" not in str(error)

@@ -1,0 +1,116 @@
+"""The whole house on a broker's counter: ticks, orders, trades through CtpConnector; a Gateway killed in the middle.
+
+The counter's truth is a process of its own; the Gateway differs from the shipped one in its two API classes alone.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from books import disagreements, exchange_trades
+from churning import churning_house
+from counter_double import Control
+from house import House, until
+
+pytestmark = pytest.mark.processes
+SUPPORT = Path(__file__).parents[1] / "support"
+AT = datetime(2025, 10, 14, 21, 1)
+LAMPS = ("trading", "market_data")
+STEP = timedelta(seconds=1)
+STEPS_A_SECOND = 15
+
+
+class Counter:
+    """The truth, its time passing on a thread of the test."""
+
+    def __init__(self, house: House, path: Path) -> None:
+        words = [str(path), str(house.home), str(house.config), str(house.data), AT.isoformat()]
+        self._process = subprocess.Popen(
+            [sys.executable, str(SUPPORT / "counter_double.py"), *words], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, env=house.environment | {"PYTHONPATH": str(SUPPORT)},
+        )  # fmt: skip
+        assert self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
+        self._path, self._now, self._ended = path, AT, threading.Event()
+        self.control = Control(path)
+        self._thread = threading.Thread(target=self._pass_time)
+        self._thread.start()
+
+    def _pass_time(self) -> None:
+        control = Control(self._path)
+        while not self._ended.wait(1 / STEPS_A_SECOND):
+            self._now += STEP
+            control.ask("advance_to", self._now.isoformat())
+        control.close()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.control.close()
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._process.stdout.close()
+
+
+@contextmanager
+def standing(house: House, counter: Path) -> Iterator[House]:
+    """As `arbig up`, with the other Gateway."""
+    house.environment |= {
+        "ARBIG_CONFIG": str(house.config), "ARBIG_PORT_OFFSET": str(house.port_offset), "PYTHONPATH": str(SUPPORT),
+        "ARBIG_TEST_COUNTER": str(counter),
+    }  # fmt: skip
+    command = [sys.executable, str(SUPPORT / "ctp_stack.py")]
+    supervisor = subprocess.Popen(command, env=house.environment, cwd=house.home)
+    try:
+        yield house
+    finally:
+        house.arbig("down", check=False)
+        supervisor.wait(30)
+
+
+def is_trading(house: House) -> bool:
+    """Asked at their own doors: a status of the command line costs a start of Python."""
+    ready = [house.ask(name, "GET", "/ready")["ready"] for name in ("gateway", "market", "trading", "strategy")]
+    said = house.ask("gateway", "GET", "/status"), house.ask("trading", "GET", "/status")
+    return all(ready) and said[0]["connected"] and said[1]["trading_state"] == "ACTIVE"
+
+
+def test_a_house_on_a_brokers_counter_trades_and_survives_its_gateways_death(
+    tmp_path: Path, short_folder: Path
+) -> None:
+    """No exchange of ours runs; the books equal the counter's, and no request is inserted twice."""
+    house = churning_house(tmp_path / "house", 3000)
+    house.edit("arbig.yaml", gateway="ctp", mode="live", account_id="broker-1")
+    house.edit("simulation.yaml", history_days=0)
+    counter = Counter(house, short_folder / "counter.sock")
+    try:
+        with standing(house, short_folder / "counter.sock"):
+            until(lambda: is_trading(house), 60, "everything up, connected, ACTIVE")
+            status = house.status()
+            assert "exchange" not in [row["name"] for row in status["services"]]
+            assert {name: lamp["on"] for name, lamp in status["lamps"].items()} == {
+                "trading": True,
+                "market_data": True,
+            }
+            assert "trading on" in house.arbig("status", check=False).stdout
+            until(lambda: len(exchange_trades(house)) >= 4, 40, "trades before the kill")
+            house.kill("gateway")
+            before = len(exchange_trades(house))
+            until(lambda: is_trading(house), 30, "the Gateway back, reconciled, ACTIVE")
+            until(lambda: len(exchange_trades(house)) >= before + 4, 40, "trades after the kill")
+            cut = house.ask("gateway", "POST", "/disconnect", {"seconds": 1})
+            assert "only the simulated exchange is disconnected on demand" in json.dumps(cut)
+            for row in house.ask("strategy", "GET", "/strategies")["strategies"]:
+                house.ask("strategy", "POST", f"/strategies/{row['strategy_name']}/stop")
+            until(lambda: not disagreements(house), 20, f"the books agree: {disagreements(house)}")
+            assert counter.control.ask("count", "reqOrderInsert") > 8
+    finally:
+        counter.close()
