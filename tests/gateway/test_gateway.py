@@ -261,6 +261,7 @@ def test_contracts_clock_and_history_are_answered(open_desk: Desks) -> None:
                 "trading_day": "2025-10-15",
                 "speed": 120.0,
                 "connected": True,
+                "epoch": "1",
             }
             assert (bars[0]["datetime"], bars[-1]["datetime"]) == ("2025-10-14T09:00:00", "2025-10-14T21:03:00")
             assert "expected a product" in (await desk.get("/history?symbol=gold&start=2025-10-14", 404))["detail"]

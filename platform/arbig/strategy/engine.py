@@ -116,6 +116,8 @@ class StrategyEngine:
         """Positions and orders from Trading, with the place in the streams up to which they are told."""
         last_ids = {topic.name: await self.house.bus.last_id(topic.name) for topic in (TRADE, ORDER_STATUS)}
         answer = await self.ask("trading", "GET", "/positions")
+        if answer.get("epoch") not in (None, await self.house.bus.epoch()):
+            raise CallError("Trading has still to resynchronise, for Redis has lost its data")
         self._as_of = {**last_ids, **answer["as_of"]}
         book = {
             (one["strategy_name"], one["symbol"]): Lots(int(one["volume"]), float(one["price"]))

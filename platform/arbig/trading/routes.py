@@ -55,6 +55,7 @@ def add(app: FastAPI, trading: TradingService) -> None:
     async def positions() -> Response:
         return _answer(
             as_of=trading.reconciler.as_of,
+            epoch=trading.epoch,
             positions=[_raw(position) for position in trading.positions.positions()],
             strategies=[_shown(book, trading) for book in _books(trading)],
         )

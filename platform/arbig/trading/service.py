@@ -84,6 +84,7 @@ class TradingService(Service):
         self.fault: str | None = None
         self._janitors_bus: Bus | None = None
         self.is_open = False
+        self.epoch: str | None = None
         self.events: dict[EventType, Callable[[EventData], Awaitable[None]]] = {
             EventType.DISCONNECTED: self._on_disconnected,
             EventType.CONNECTED: self._on_connected,
@@ -230,6 +231,10 @@ class TradingService(Service):
 
     async def _read_clock(self) -> None:
         clock = await self.ask("/clock")
+        epoch = await self.bus.epoch()
+        if clock.get("epoch", epoch) != epoch:
+            raise CallError("the Gateway has still to publish the day again, for Redis has lost its data")
+        self.epoch = epoch
         self.quotes.set_clock(clock["session_time"], clock["trading_day"])
         self._set_state(is_connected=bool(clock["connected"]))
 
