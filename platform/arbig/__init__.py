@@ -13,6 +13,7 @@ _ROOMS = {
     "arbig.domain.arrays": "ArrayManager",
     "arbig.client.client": "ArbigClient",
     "arbig.lab.desk": "Desk",
+    "arbig.lab.magic": "load_ipython_extension",
     "arbig.backtest.plan": "Plan StrategyPlan",
 }
 _HOMES = {name: module for module, names in _ROOMS.items() for name in names.split()}

@@ -137,6 +137,20 @@ class ArbigClient:
     async def control_strategy(self, name: str, action: str) -> dict[str, Any]:
         return await self._ask("POST", f"/strategies/{name}/{action}", dict[str, Any])
 
+    async def deploy(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """`runtime/deployment.py: Deployment` as a mapping; the strategy as it is now, `attached` when it was there."""
+        return await self._ask("POST", "/strategies", dict[str, Any], json=wish)
+
+    async def edit_strategy(self, name: str, change: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._ask("PATCH", f"/strategies/{name}", dict[str, Any], json=change)
+
+    async def remove_strategy(self, name: str, force: bool = False) -> dict[str, Any]:
+        return await self._ask("DELETE", f"/strategies/{name}", dict[str, Any], params={"force": str(force).lower()})
+
+    async def run(self, name: str, run_id: str) -> dict[str, Any]:
+        """How a run of a strategy began, with its source."""
+        return await self._get(f"/strategies/{name}/runs/{run_id}", dict[str, Any])
+
     async def ticket(self) -> str:
         """A single-use log-in ticket for a browser."""
         return str((await self._ask("POST", "/tickets", dict[str, Any]))["ticket"])

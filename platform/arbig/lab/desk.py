@@ -1,4 +1,5 @@
-"""Desk: where a notebook begins. It knows the house's contracts, calendar and history; each method calls its module.
+"""Desk: where a notebook begins. It knows the house's contracts, calendar and history, and speaks to the running
+services as a client; each method calls its module.
 
 desk = Desk()
 result = desk.backtest("MaRsiStrategy", "au2512", "2025-09-01", "2025-10-31", {"fast_window": 12})
@@ -6,8 +7,8 @@ result = desk.backtest("MaRsiStrategy", "au2512", "2025-09-01", "2025-10-31", {"
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -21,8 +22,13 @@ from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from arbig.domain.messages import TradeData
     from arbig.lab.comparison import Comparison
+    from arbig.lab.deploying import Deployed
     from arbig.lab.history import History
+    from arbig.lab.live import Listening, Live
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity
     from arbig.lab.results import BacktestResult
@@ -178,3 +184,133 @@ class Desk:
         from arbig.lab import parity
 
         return parity.parity(self, day, **options)
+
+    # ---- the running house: the kernel is a client, everything is asked at the moment of asking
+
+    @cached_property
+    def live(self) -> Live:
+        """The way to the running services; made when first used."""
+        from arbig.lab.live import Live
+
+        return Live(self.settings)
+
+    @property
+    def positions(self) -> pd.DataFrame:
+        """The account's holdings, a row per contract and side; lots, prices in yuan, `pnl` and `margin` in yuan."""
+        return self.live.positions()
+
+    @property
+    def owned(self) -> pd.DataFrame:
+        """Net lots by strategy and contract; what no strategy owns is `unassigned`."""
+        return self.live.owned()
+
+    @property
+    def account(self) -> pd.Series[Any]:
+        """The counter's account, in its currency."""
+        return self.live.account()
+
+    @property
+    def orders(self) -> pd.DataFrame:
+        """The newest 500 orders; `desk.working_orders` are those that still work."""
+        return self.live.orders()
+
+    @property
+    def working_orders(self) -> pd.DataFrame:
+        return self.live.orders(active=True)
+
+    @property
+    def trades(self) -> pd.DataFrame:
+        return self.live.trades()
+
+    @property
+    def strategies(self) -> pd.DataFrame:
+        """What is deployed: state, position, parameters, variables, and why one failed."""
+        return self.live.strategies()
+
+    @property
+    def services(self) -> pd.DataFrame:
+        return self.live.services()
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """Connections, reconciliations, trading states, alarms; the newest 200."""
+        return self.live.events()
+
+    def logs(self, service: str | None = None, level: str = "info", grep: str | None = None, since: str | None = None,
+             limit: int = 200) -> pd.DataFrame:  # fmt: skip
+        """The newest log lines. `since`: `10m`, `2h` or a time."""
+        return self.live.logs(service=service, level=level, grep=grep, since=since, limit=limit)
+
+    def bars(self, symbol: str, interval: str = "1m", since: datetime | None = None, limit: int = 500) -> pd.DataFrame:
+        """Market's finished bars by their first minute (Shanghai), 1m 3m 5m 15m 30m 60m d. History on disk is
+        `desk.history`."""
+        return self.live.bars(symbol, interval, since, limit)
+
+    def tick(self, symbol: str) -> pd.Series[Any]:
+        """The last tick. Raises ClientError before the first."""
+        return self.live.tick(symbol)
+
+    def on_trade(self, callback: Callable[[TradeData], None]) -> Listening:
+        """`callback` hears each fill from now on, on a thread of its own, until `.stop()`."""
+        return self.live.on_trade(callback)
+
+    def deploy(
+        self,
+        strategy: type[BaseTemplate] | str,
+        symbol: Symbols = None,
+        params: Mapping[str, Any] | None = None,
+        risk: Mapping[str, Any] | None = None,
+        mode: Literal["paper", "live"] = "paper",
+        *,
+        strategy_name: str | None = None,
+        confirm: str = "",
+        replace: bool = False,
+        force: bool = False,
+    ) -> Deployed:
+        """The strategy runs in the services from now on, whatever becomes of this notebook.
+
+        `strategy`: a class that `%%strategy` saved, the name of a file in `strategies/` or of a class in one.
+        `strategy_name`: the instance (default: the class), unique in the house. The same call again attaches to the
+        run there is. Another version needs `replace=True` and is refused while orders of it work, unless
+        `force=True`. `mode="live"` needs the strategy's name typed: `confirm="MaRsiStrategy"`.
+        Raises ClientError or PlanError, one line, and then nothing has changed.
+        """
+        from arbig.lab import deploying
+
+        return deploying.deploy(self, strategy, symbol, params, risk, mode, strategy_name, confirm, replace, force)
+
+    def deployed(self, strategy_name: str) -> Deployed:
+        """The handle of what is deployed already. Raises ClientError when there is no such strategy."""
+        from arbig.lab import deploying
+
+        return deploying.deployed(self, strategy_name)
+
+    def start(self, strategy_name: str) -> Deployed:
+        """A new run of what was stopped."""
+        return self.deployed(strategy_name).start()
+
+    def pause(self, strategy_name: str) -> Deployed:
+        """No new signals; its orders and stop orders stay."""
+        return self.deployed(strategy_name).pause()
+
+    def resume(self, strategy_name: str) -> Deployed:
+        return self.deployed(strategy_name).resume()
+
+    def stop(self, strategy_name: str) -> Deployed:
+        """`on_stop`, its orders cancelled; its position stays."""
+        return self.deployed(strategy_name).stop()
+
+    def edit(
+        self,
+        strategy_name: str,
+        params: Mapping[str, Any] | None = None,
+        risk: Mapping[str, Any] | None = None,
+        force: bool = False,
+    ) -> Deployed:
+        """Other parameters, the rest as it is: `desk.edit("MaRsiStrategy", {"fast_window": 12})`. A new run with the
+        position it has."""
+        return self.deployed(strategy_name).edit(params, risk, force)
+
+    def remove(self, strategy_name: str, force: bool = False) -> None:
+        """Out of the house; its file is laid aside. Refused while it holds lots, unless forced."""
+        self.deployed(strategy_name).remove(force)

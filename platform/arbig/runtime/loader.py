@@ -11,12 +11,13 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import Loader
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from arbig.domain.template import BaseTemplate
@@ -91,13 +92,17 @@ class StrategyLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         if fullname.startswith("vnpy"):
             return super().get_code(fullname)  # vnpy's own package, imported by whoever compares us with it
-        source: Any = self.get_data(self.path)
-        if b"vnpy" in source:
-            from arbig.compat.rewriting import rewritten
+        return _compiled(self.get_data(self.path), self.path)
 
-            source = rewritten(source, self.path)
-        code: CodeType = compile(source, self.path, "exec", dont_inherit=True)
-        return code
+
+def _compiled(text: bytes, path: str) -> CodeType:
+    source: Any = text
+    if b"vnpy" in text:
+        from arbig.compat.rewriting import rewritten
+
+        source = rewritten(text, path)
+    code: CodeType = compile(source, path, "exec", dont_inherit=True)
+    return code
 
 
 _folders: set[str] = set()
@@ -127,24 +132,62 @@ def _open_folder(folder: str) -> None:
 
 def load_class(path: Path, class_name: str) -> type[BaseTemplate]:
     """Run the file and take the class out of it. Files beside it can be imported. Raises Misconfigured."""
-    _open_folder(str(path.parent))
-    name = f"strategies.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=StrategyLoader(name, str(path)))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (ImportError, ValueError) as error:
-        if not _is_about_vnpy(error):
-            raise
-        raise Misconfigured(str(error)) from error
-    found = getattr(module, class_name)
+    found = getattr(load_file(path), class_name)
     if not (isinstance(found, type) and issubclass(found, BaseTemplate)):
         raise Misconfigured(
             f"{class_name} in {path.name} is no strategy: derive it from CtaTemplate or StrategyTemplate"
         )
     return found
+
+
+def load_file(path: Path) -> ModuleType:
+    """Run the file; from now on it is the module `strategies.{stem}`. What it raises passes through."""
+    _open_folder(str(path.parent))
+    name = f"strategies.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=StrategyLoader(name, str(path)))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    vars(module)["__code_hash__"] = code_hash_of(path.read_text(encoding="utf-8"))
+    sys.modules[name] = module
+    with _words_about_vnpy():
+        spec.loader.exec_module(module)
+    return module
+
+
+def try_text(text: str, path: Path) -> ModuleType:
+    """Run a text as if it stood in the file, and leave nothing behind. What it raises passes through."""
+    _open_folder(str(path.parent))
+    module = ModuleType(f"strategies.{path.stem}")
+    module.__file__ = str(path)
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        with _words_about_vnpy():
+            exec(_compiled(text.encode(), str(path)), vars(module))
+    finally:
+        del sys.modules[module.__name__]
+        if before is not None:
+            sys.modules[module.__name__] = before
+    return module
+
+
+def strategies_of(module: ModuleType) -> dict[str, type[BaseTemplate]]:
+    """The strategy classes that a file defines itself."""
+    return {
+        name: one
+        for name, one in vars(module).items()
+        if isinstance(one, type) and issubclass(one, BaseTemplate) and one.__module__ == module.__name__
+    }
+
+
+@contextmanager
+def _words_about_vnpy() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        if not _is_about_vnpy(error):
+            raise
+        raise Misconfigured(str(error)) from error
 
 
 def _is_about_vnpy(error: Exception) -> bool:
