@@ -163,14 +163,31 @@ def logs(
 
 
 @app.command()
-def doctor(data: Data = None, config: Config = None, port_offset: Offset = None) -> None:
+def doctor(
+    ctp: Annotated[bool, typer.Option("--ctp", help="Walk to the broker's counter, step by step.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="With --ctp: try a refused password once more.")] = False,
+    data: Data = None,
+    config: Config = None,
+    port_offset: Offset = None,
+) -> None:
     """Name what is missing and the line that mends it."""
-    from arbig.runtime.doctor import examine
+    from arbig.runtime.doctor import Finding, examine
+
+    findings: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        typer.secho(str(finding), fg={"ok": None, "warn": "yellow", "fail": "red"}[finding.level])
 
     with one_line_errors():
-        findings = list(examine(_settings(data, config, port_offset)))
-    for finding in findings:
-        typer.secho(str(finding), fg={"ok": None, "warn": "yellow", "fail": "red"}[finding.level])
+        settings = _settings(data, config, port_offset)
+        if ctp or again:
+            from arbig.gateway.ctp.opening import walk_to
+
+            walk_to(settings, again, tell)
+        else:
+            for finding in examine(settings):
+                tell(finding)
     raise typer.Exit(1 if any(finding.level == "fail" for finding in findings) else 0)
 
 

@@ -103,13 +103,16 @@ class Office:
         self._running: asyncio.Task[None] | None = None
         self._ref = 100
 
-    def new_connector(self, **changes: Any) -> CtpConnector:
+    def account(self, **changes: Any) -> CtpSettings:
         address = f"unix:{self.server.path}"
-        account = CtpSettings(**{
+        return CtpSettings(**{
             "broker_id": BROKER, "user_id": USER, "td_address": address, "md_address": address, "app_id": APP,
             "product_name": "arbig", "is_production": True, "password": Secret(PASSWORD),
             "auth_code": Secret(AUTH_CODE), **changes,
         })  # fmt: skip
+
+    def new_connector(self, **changes: Any) -> CtpConnector:
+        account = self.account(**changes)
         return CtpConnector(
             account, self.apis, ShiftedClock(AT), load_calendar(self.settings), load_instruments(self.settings),
             self.settings.symbols, "main", self.flow_folder, pauses=(0.02, 0.05), quiet=0.1,
@@ -190,7 +193,10 @@ def open_office(house_settings: Settings, short_folder: Path, tmp_path: Path) ->
 
     @asynccontextmanager
     async def opened(
-        wait: bool = True, before: Callable[[CounterTruth], Any] = lambda truth: None, query_seconds: float = 0.0
+        wait: bool = True,
+        before: Callable[[CounterTruth], Any] = lambda truth: None,
+        query_seconds: float = 0.0,
+        begin: bool = True,
     ) -> AsyncIterator[Office]:
         def truth() -> CounterTruth:
             return CounterTruth(counter_of(house_settings, load_simulation(house_settings)), query_seconds)
@@ -200,7 +206,8 @@ def open_office(house_settings: Settings, short_folder: Path, tmp_path: Path) ->
         server.do(before)
         office = Office(house_settings, server, tmp_path / "flow")
         try:
-            await office.start(wait)
+            if begin:
+                await office.start(wait)
             yield office
         finally:
             await office.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import importlib.metadata
-import importlib.util
 import platform
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from arbig.bus.port import BusError
+from arbig.runtime.broker import check_gateway, check_library
 from arbig.runtime.files import read_yaml
 from arbig.runtime.preflight import check_data_folder, ports_in_use, yaml_files
 from arbig.runtime.redis_server import complaints, find_binary
@@ -146,21 +146,16 @@ CLOCK_MEND = "sudo apt-get install chrony"
 
 
 def ctp(settings: Settings) -> Iterator[Finding]:
-    level: Level = "fail" if settings.gateway == "ctp" else "warn"
-    if importlib.util.find_spec("vnpy_ctp") is None:
-        yield Finding(level, "vnpy_ctp", "not installed; only a live account needs it", "pip install '.[ctp]'")
-    else:
-        yield Finding("ok", "vnpy_ctp", importlib.metadata.version("vnpy_ctp"))
-    if platform.system() != "Linux":
-        return
-    if "zh_cn.gb18030" in _output("locale", "-a").lower():
-        yield Finding("ok", "locale", "zh_CN.GB18030")
+    """What a broker's counter needs; a failure only where one is used."""
+    level: Level = "warn" if settings.gateway == "sim" else "fail"
+    try:
+        check_gateway(settings)
+        check_library()
+    except SettingsError as error:
+        yield Finding(level, "CTP", str(error))
     else:
         yield Finding(
-            level,
-            "locale",
-            "zh_CN.GB18030 is not there; the CTP library aborts without it",
-            "sudo apt-get install locales && sudo localedef -i zh_CN -f GB18030 zh_CN.GB18030",
+            "ok", "CTP", f"vnpy_ctp {importlib.metadata.version('vnpy_ctp')}; the way there: arbig doctor --ctp"
         )
 
 
