@@ -77,14 +77,14 @@ def test_a_halt_survives_the_gateway_and_an_old_word_does_not_lift_it(open_desk:
             await desk.post("/state", {"state": "HALTED", "reason": "the cable smokes"})
             await desk.restart()
             found = await desk.get("/state")
-            assert (found["state"], found["reason"], found["number"]) == ("HALTED", "the cable smokes", 7)
+            assert (found["state"], found["reason"], found["number"]) == ("HALTED", "the cable smokes", 8)
             assert found["since"] == "2026-11-22T12:00:00.000"
-            for number in (None, 6, 7):
+            for number in (None, 7, 8):
                 refused = await desk.post("/state", {"state": "ACTIVE", "reason": "", "number": number}, 409)
-                assert "the Gateway is HALTED with number 7" in refused["detail"]
+                assert "the Gateway is HALTED with number 8" in refused["detail"]
             await desk.order("r1", desk.street.price + 1)
-            await desk.post("/state", {"state": "ACTIVE", "reason": "", "number": 8})
-            await desk.post("/state", {"state": "ACTIVE", "reason": "said again", "number": 8})
+            await desk.post("/state", {"state": "ACTIVE", "reason": "", "number": 9})
+            await desk.post("/state", {"state": "ACTIVE", "reason": "said again", "number": 9})
             await desk.order("r2", desk.street.price + 1)
             assert await desk.statuses("r1") == ["REJECTED+DENIED"]
             assert (await desk.statuses("r2"))[-1] == "ALLTRADED"

@@ -52,6 +52,7 @@ class Counter:
         self.time = TEN
         self.connected = True
         self.answers = True
+        self.is_deaf = False
         self.door: dict[str, Any] = {"state": "HALTED", "reason": "never told", "since": None, "number": 0}
         self.is_told: list[dict[str, Any]] = []
         self.orders: dict[str, OrderData] = {}
@@ -92,7 +93,7 @@ class Counter:
             "/positions": {"as_of": as_of, "positions": _plain(self.held.values())},
             "/account": {"as_of": as_of, "account": self.account},
         }
-        return found[path]
+        return found[path.partition("?")[0]]
 
     def on_state(self, state: str, reason: str, number: int | None = None) -> dict[str, Any]:
         """The last door: HALTED from anybody, what is looser only with a newer number."""
@@ -107,6 +108,8 @@ class Counter:
     async def on_command(self, entry: Entry) -> None:
         command = decode(CommandData, entry.payload)
         self.commands.append(command)
+        if self.is_deaf:
+            return
         if command.cmd_type is CommandType.CANCEL_ORDER:
             order = self.orders[command.order_request_id or ""]
             await self.report(order.request_id or "", Status.CANCELLED, order.traded)
@@ -188,6 +191,28 @@ class Counter:
         self.held[symbol, direction] = position
         await self.bus.append([(POSITION.name, encode(position))])
 
+    def tick(self, last: float = 800.0, symbol: str = "au2512", **changes: Any) -> TickData:
+        tick: dict[str, Any] = {
+            "symbol": symbol,
+            "exchange": Exchange.SHFE,
+            "datetime": self.time,
+            "last_price": last,
+            "volume": 1,
+            "open_interest": 1,
+            "last_volume": 1,
+            "open_price": last,
+            "high_price": last,
+            "low_price": last,
+            "pre_close": last,
+            "limit_up": last + 40,
+            "limit_down": last - 40,
+            "bid_price_1": last - 0.02,
+            "bid_volume_1": 5,
+            "ask_price_1": last + 0.02,
+            "ask_volume_1": 5,
+        }
+        return TickData(**tick | changes)
+
     async def tell(self, event: EventType) -> None:
         said = EventData(event=event, source="gateway", datetime=self.time, trading_day=DAY)
         await self.bus.append([(EVENT.name, encode(said))])
@@ -241,27 +266,8 @@ class Desk:
     async def cancel(self, request_id: str) -> str:
         return await self.order(cmd_type=CommandType.CANCEL_ORDER, order_request_id=request_id)
 
-    async def quote(self, last: float = 800.0, symbol: str = "au2512") -> None:
-        tick = TickData(
-            symbol=symbol,
-            exchange=Exchange.SHFE,
-            datetime=self.counter.time,
-            last_price=last,
-            volume=1,
-            open_interest=1,
-            last_volume=1,
-            open_price=last,
-            high_price=last,
-            low_price=last,
-            pre_close=last,
-            limit_up=last + 40,
-            limit_down=last - 40,
-            bid_price_1=last - 0.02,
-            bid_volume_1=5,
-            ask_price_1=last + 0.02,
-            ask_volume_1=5,
-        )
-        await self.bus.publish([(TICK.of(symbol), encode(tick))])
+    async def quote(self, last: float = 800.0, symbol: str = "au2512", **changes: Any) -> None:
+        await self.bus.publish([(TICK.of(symbol), encode(self.counter.tick(last, symbol, **changes)))])
 
     async def until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
         async with asyncio.timeout(seconds):

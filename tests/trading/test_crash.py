@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -21,7 +21,7 @@ from lives import born
 
 from arbig.bus.port import Bus, BusError, Entry
 from arbig.bus.redis import RedisBus
-from arbig.bus.topics import CMD, EVENT, MAX_ENTRIES, ORDER
+from arbig.bus.topics import CMD, EVENT, MAX_ENTRIES, ORDER, TICK
 from arbig.domain.messages import (
     Direction,
     EventData,
@@ -37,6 +37,7 @@ from arbig.domain.messages import (
 from arbig.runtime import redis_server
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import EXIT_CODE
+from arbig.runtime.http import CallError, ask
 from arbig.runtime.service import Life, Service
 from arbig.runtime.settings import Settings, SettingsError, load_settings
 from arbig.store.database import Database
@@ -47,6 +48,9 @@ ROOT = Path(__file__).parents[2]
 OFFSET = 2400
 DEATHS = ("tr.before_ack:1", "tr.after_read:2", "tr.after_commit:2", "tr.after_publish:1")
 """Each life meets its predecessor's last order again before its own: known ones do not come as far as the commit."""
+
+
+FLATTEN_DEATHS = tuple(f"tr.flatten_{step}:1" for step in ("asked", "reduced", "cancelled", "closed", "verified"))
 
 
 class PretendedGateway(Service):
@@ -61,6 +65,11 @@ class PretendedGateway(Service):
         @app.get("/{path}")
         async def answer(path: str) -> dict[str, Any]:
             found: dict[str, Any] = await self.counter.ask(f"/{path}")
+            return found
+
+        @app.post("/state")
+        async def told(state: dict[str, Any]) -> dict[str, Any]:
+            found: dict[str, Any] = self.counter.on_state(**state)
             return found
 
 
@@ -169,6 +178,75 @@ def test_a_death_at_any_point_doubles_no_order_and_loses_none(tmp_path: Path, co
 
     with redis(settings):
         asyncio.run(play())
+
+
+@pytest.mark.processes
+def test_a_death_at_any_step_of_a_flatten_closes_nothing_twice_and_forgets_nothing(
+    tmp_path: Path, counter: Any
+) -> None:
+    """Nobody asks again: each life takes the job up where the one before has died, the last one finds it done."""
+    settings = load_settings(root=ROOT, data=tmp_path / "d", port_offset=OFFSET)
+
+    async def play() -> None:
+        async with neighbourhood(settings, counter) as bus:
+            await counter.hold("au2512", Direction.LONG, 3, yesterday=1)
+            for number, death in enumerate(FLATTEN_DEATHS):
+                life = started(settings, "arbig.trading", death)
+                ticks = asyncio.ensure_future(quoting(bus, counter))
+                try:
+                    if not number:
+                        await ready(settings)
+                        await bus.append([(ORDER.name, encode(request_of(number)))])
+                        await until(lambda: counter.orders)
+                        await asyncio.to_thread(asked_to_flatten, settings)
+                    await until(lambda life=life: not life.is_alive())
+                finally:
+                    life.kill()
+                    ticks.cancel()
+                life.join()
+                assert EXIT_CODE == life.exitcode, death
+                if death.startswith("tr.flatten_closed"):
+                    await until(lambda: closes(counter))
+                    for name in closes(counter):
+                        await counter.fill(name, counter.orders[name].volume)
+            life = started(settings, "arbig.trading")
+            try:
+                await until(lambda: flattens(settings)[0]["state"] == "DONE")
+            finally:
+                life.terminate()
+                await asyncio.to_thread(life.join)
+            assert {"CLOSEYESTERDAY": 1, "CLOSETODAY": 2} == {
+                counter.orders[name].offset: counter.orders[name].volume for name in closes(counter)
+            }
+            assert 0 == counter.held_volume("au2512", Direction.LONG)
+            assert (Status.CANCELLED, "REDUCING") == (counter.orders["request-0"].status, counter.door["state"])
+
+    with redis(settings):
+        asyncio.run(play())
+
+
+async def quoting(bus: Bus, counter: Any) -> None:
+    """Ticks come all the time: a life that has just begun hears the next one."""
+    while True:
+        await bus.publish([(TICK.of("au2512"), encode(counter.tick()))])
+        await asyncio.sleep(0.05)
+
+
+def asked_to_flatten(settings: Settings) -> None:
+    with suppress(CallError):  # it dies before it answers
+        ask(settings, "trading", "POST", "/flatten", json={"reason": "weekend"})
+
+
+def closes(counter: Any) -> list[str]:
+    return [name for name, order in counter.orders.items() if order.offset is not Offset.OPEN]
+
+
+def flattens(settings: Settings) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = ask(settings, "trading", "GET", "/flatten")["flattens"]
+    except CallError:
+        return [{"state": "AWAY"}]
+    return found or [{"state": "NONE"}]
 
 
 @pytest.mark.processes

@@ -68,6 +68,37 @@ def test_a_halt_at_the_gateway_by_a_newer_hand_halts_trading_too(opened: Any, co
     asyncio.run(play())
 
 
+def test_a_halt_told_to_both_is_lifted_by_one_resume(opened: Any, counter: Any) -> None:
+    async def play() -> None:
+        async with opened(counter) as desk:
+            await desk.service.set_wanted(State.HALTED, "storm")
+            counter.on_state("HALTED", "storm")
+            assert desk.service.state.number < counter.door["number"]
+            await desk.service.set_wanted(State.ACTIVE, "sun")
+            assert ("ACTIVE", desk.service.state.number) == (counter.door["state"], counter.door["number"])
+            await desk.service.keeper.agree()
+            assert State.ACTIVE is desk.service.state.wanted
+
+    asyncio.run(play())
+
+
+def test_a_halt_at_the_gateway_after_a_resume_that_it_never_heard_wins(opened: Any, counter: Any) -> None:
+    async def play() -> None:
+        async with opened(counter) as desk:
+            await desk.service.set_wanted(State.HALTED, "storm")
+            door = counter.door
+            await desk.service.set_wanted(State.ACTIVE, "sun")
+            counter.door = door
+        counter.on_state("HALTED", "by hand, while Trading was away")
+        async with opened(counter) as desk:
+            assert (State.HALTED, "by hand, while Trading was away") == (
+                desk.service.state.wanted,
+                desk.service.state.reason,
+            )
+
+    asyncio.run(play())
+
+
 def test_a_halt_of_the_gateway_before_a_resume_that_it_never_heard_does_not_win(opened: Any, counter: Any) -> None:
     """The resume was committed here and Trading died before the Gateway was told: it is told at the next start."""
 
@@ -146,8 +177,8 @@ def test_a_trading_database_that_was_lost_takes_the_gateways_number_and_its_halt
     async def play() -> None:
         counter.door = {"state": "ACTIVE", "reason": "sun", "since": None, "number": 7}
         async with opened(counter) as desk:
-            assert (State.ACTIVE, 8) == (desk.service.state.wanted, desk.service.state.number)
-            assert ("ACTIVE", 8) == (counter.door["state"], counter.door["number"])
+            assert (State.ACTIVE, 7) == (desk.service.state.wanted, desk.service.state.number)
+            assert ("ACTIVE", 7) == (counter.door["state"], counter.door["number"])
         counter.door = {"state": "REDUCING", "reason": "less", "since": None, "number": 20}
         async with opened(counter) as desk:
             assert (State.REDUCING, "less") == (desk.service.state.wanted, desk.service.state.reason)

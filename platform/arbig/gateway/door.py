@@ -1,7 +1,8 @@
 """Door: the last one before the counter. What Trading has said of new orders, durable, asked before each insert.
 
-Never told, or told something that cannot be read: HALTED. HALTED is taken from everybody; anything looser only with a
-number greater than the last, so that an old word never opens what a newer one has closed. Cancels do not pass here.
+Never told, or told something that cannot be read: HALTED. HALTED is taken from everybody, and is newer than what was
+told before; anything looser only with a number greater than the last, so that an old word never opens what a newer one
+has closed. Cancels do not pass here.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Door:
                 )
         is_same = state is last.state and reason == last.reason
         since = last.since if is_same and last.since is not None else self._clock.now()
-        found = Standing(state, reason, since, max(last.number, number or 0))
+        newer = last.number + 1 if number is None else max(last.number, number)
+        found = Standing(state, reason, since, newer)
         if found == last:
             return
         if state is State.HALTED:

@@ -24,7 +24,7 @@ from arbig.domain.messages import (
 from arbig.domain.orders import OrderState
 from arbig.domain.positions import Leg, NotEnough, plan_offsets
 from arbig.domain.risk import Funds, RiskView, Rule, Sent, judge
-from arbig.domain.sessions import CalendarError, Sessions, TradingCalendar
+from arbig.domain.sessions import CalendarError, Phase, Sessions, TradingCalendar
 from arbig.runtime.clock import Clock
 from arbig.trading.activity import NOTHING
 from arbig.trading.order_manager import OrderManager
@@ -156,6 +156,13 @@ class Judge:
         if sessions is None:
             sessions = self._sessions[instrument.night_close] = Sessions(instrument.night_close, self.calendar)
         return sessions
+
+    def phase_of(self, symbol: str) -> Phase:
+        """What the exchange does with a contract's orders now. Raises UnknownSymbol, CalendarError."""
+        now = self.quotes.now(symbol)
+        if now is None:
+            return Phase.CLOSED
+        return self._sessions_of(self.instruments.get(symbol, self.quotes.trading_day)).phase_at(now)
 
     def recent(self) -> Sequence[Sent]:
         """Opening orders of the last minute."""

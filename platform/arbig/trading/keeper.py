@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import date
 from typing import Any
 
@@ -17,12 +17,11 @@ from arbig.runtime.clock import Clock
 from arbig.runtime.http import CallError
 from arbig.store.database import StoreError
 from arbig.store.snapshots import SnapshotStore
-from arbig.trading.state import SETTABLE, State, TradingState, is_stricter
+from arbig.trading.state import SETTABLE, Block, State, TradingState, is_stricter
 
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 0.5
-NO_SUCH_ROUTE = 404
 FIRST_START = "nobody has set a state yet"
 
 Ask = Callable[..., Awaitable[Any]]
@@ -39,6 +38,7 @@ class StateKeeper:
         self._changed = changed
         self._turn = asyncio.Lock()
         self._is_behind = asyncio.Event()
+        self._blocks: dict[str, tuple[Block, ...]] = {}
         self.state = self._remembered()
 
     @property
@@ -50,29 +50,36 @@ class StateKeeper:
         """What is found out anew at each start: the connection, and whether we know where we stand."""
         self.state = self.state.now(**found)
 
+    def block(self, name: str, blocks: Iterable[Block]) -> None:
+        """What holds for a while: these in place of the same room's earlier ones."""
+        self._blocks[name] = tuple(blocks)
+        self.state = self.state.now(blocks=tuple(each for found in self._blocks.values() for each in found))
+
     async def set(self, wanted: State, reason: str, cause: str | None = None, day: date | None = None) -> None:
         """Raises StoreError when it cannot be written; a stricter state holds all the same."""
         if is_stricter(wanted, self.state.wanted):  # no order passes while the Gateway takes its time
             self.state = self.state.set(wanted, reason, self._clock.now(), self.state.number + 1)
         async with self._turn:
-            await self._set(wanted, reason, self.state.number + 1, cause, day)
+            before, last = self.state, self.state.number
+            if is_stricter(before.wanted, wanted):
+                last = await self._newest_number()
+            if not is_stricter(self.state.wanted, before.wanted):  # else a halt has come meanwhile
+                await self._set(wanted, reason, max(last, self.state.number) + 1, cause, day)
 
     async def agree(self) -> None:
         """With the Gateway, which may have been halted while we could not be asked. Raises CallError."""
         async with self._turn:
-            try:
-                found = await self._ask("/state")
-            except CallError as error:
-                if error.status == NO_SUCH_ROUTE:
-                    return
-                raise
-            theirs, number = State(found["state"]), int(found["number"] or 0)
+            theirs, number, reason = await self._theirs()
             ours = self.state
             if number >= ours.number and is_stricter(theirs, ours.wanted):
-                log.warning("the Gateway is %s by a newer hand: %s", theirs, found["reason"])
-                await self._set(theirs, found["reason"] or "set at the Gateway", number + 1)
-            elif number >= ours.number and (theirs, number) != (ours.wanted, ours.number):
+                log.warning("the Gateway is %s by a newer hand: %s", theirs, reason)
+                await self._set(theirs, reason or "set at the Gateway", number + 1)
+            elif number >= ours.number and theirs is not ours.wanted:
                 await self._set(ours.wanted, ours.reason, number + 1)
+            elif number > ours.number:
+                self._snapshots.set_state(ours.wanted, ours.reason, ours.since, number)
+                self.state = self.state.now(number=max(number, self.state.number))
+                self._is_behind.clear()
             elif (theirs, number) != (ours.wanted, ours.number):
                 await self._push()
             else:
@@ -87,6 +94,17 @@ class StateKeeper:
                 await self.agree()
             except (CallError, StoreError):
                 continue
+
+    async def _theirs(self) -> tuple[State, int, str]:
+        found = await self._ask("/state")
+        return State(found["state"]), int(found["number"]), str(found["reason"])
+
+    async def _newest_number(self) -> int:
+        """A person who loosens the state has seen the last halt, wherever it was set."""
+        try:
+            return max(self.state.number, (await self._theirs())[1])
+        except CallError:
+            return self.state.number
 
     async def _set(
         self, wanted: State, reason: str, number: int, cause: str | None = None, day: date | None = None
@@ -107,8 +125,6 @@ class StateKeeper:
         try:
             await self._ask("/state", {"state": state.wanted, "reason": state.reason, "number": state.number})
         except CallError as error:
-            if error.status == NO_SUCH_ROUTE:
-                return
             self._is_behind.set()
             log.error("the Gateway does not know yet that trading is %s: %s", state.wanted, error)
         else:

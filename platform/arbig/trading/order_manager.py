@@ -77,6 +77,10 @@ class OrderManager:
         """Orders of a contract whose trades may still come."""
         return [state for state in self._working.values() if state.symbol == symbol]
 
+    def unfinished(self) -> list[OrderState]:
+        """The same of every contract."""
+        return list(self._working.values())
+
     def missing(self) -> set[str]:
         """Orders whose report has announced fills that have not come as trades yet."""
         return {key for key, state in self._working.items() if state.missing}

@@ -95,6 +95,9 @@ class OrderSubscriber:
             await self._outbox.flush()
         self._answer(request.request_id)
 
+    def answer_to(self, request_id: str) -> Received | None:
+        return self._store.answer(request_id)
+
     def _decide(self, request: OrderRequest) -> Decision:
         if request.cmd_type is CommandType.CANCEL_ORDER:
             return self._cancel(request)

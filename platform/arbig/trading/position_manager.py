@@ -91,6 +91,10 @@ class PositionManager:
         """What is held, as the counter last said."""
         return [position for position in self._sides.values() if position.volume]
 
+    def lots(self) -> dict[Key, int]:
+        """The same by contract and side, with the fills heard since."""
+        return {key: volume for key, volume in self._lots.items() if volume}
+
     def net(self, symbol: str) -> int:
         return sum(side.direction.sign * side.volume for (name, _), side in self._sides.items() if name == symbol)
 

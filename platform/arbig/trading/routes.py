@@ -21,6 +21,7 @@ from arbig.store.database import StoreError
 from arbig.store.orders import Received
 from arbig.trading.books import Book
 from arbig.trading.compliance import report
+from arbig.trading.flattens import Flatten
 from arbig.trading.state import SETTABLE, State
 
 if TYPE_CHECKING:
@@ -46,6 +47,14 @@ class OrderForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class StateForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     state: State
     reason: str = ""
+
+
+class FlattenForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is to be made flat: without a strategy and a symbol, the whole account."""
+
+    strategy_name: str | None = None
+    symbol: str | None = None
+    reason: str = "asked for by a person"
 
 
 def add(app: FastAPI, trading: TradingService) -> None:
@@ -128,6 +137,33 @@ def add(app: FastAPI, trading: TradingService) -> None:
             raise HTTPException(503, str(error)) from None
         return _state(trading)
 
+    @app.get("/flatten")
+    async def flattens() -> dict[str, object]:
+        return {"flattens": [_flatten(job, trading) for job in trading.flattener.jobs.values()]}
+
+    @app.post("/flatten", status_code=202)
+    async def flatten(request: Request) -> dict[str, object]:
+        form = _form(await request.body(), FlattenForm)
+        symbol = None if form.symbol is None else _symbol_of(form.symbol, trading)
+        _refuse_unknown_book(form.strategy_name, trading)
+        try:
+            job = await trading.flattener.begin(form.strategy_name, symbol, form.reason)
+        except StoreError as error:
+            raise HTTPException(503, str(error)) from None
+        return _flatten(trading.flattener.jobs[job.id], trading)
+
+    @app.delete("/flatten/{job_id}")
+    async def stop_flatten(job_id: str) -> dict[str, object]:
+        job = trading.flattener.jobs.get(job_id)
+        if job is None:
+            raise HTTPException(404, f"{job_id}: no such flatten; GET /flatten lists them")
+        if not job.is_running:
+            raise HTTPException(409, f"{job_id}: is {job.state} already")
+        try:
+            return _flatten(await trading.flattener.stop(job), trading)
+        except StoreError as error:
+            raise HTTPException(503, str(error)) from None
+
 
 async def _submitted(request: OrderRequest, trading: TradingService) -> Response:
     try:
@@ -182,6 +218,35 @@ def _exchange_of(symbol: str, trading: TradingService) -> Exchange:
         raise HTTPException(422, str(error)) from None
 
 
+def _symbol_of(symbol: str, trading: TradingService) -> str:
+    try:
+        return trading.instruments.get(symbol, trading.quotes.trading_day).symbol
+    except UnknownSymbol as error:
+        raise HTTPException(422, str(error)) from None
+
+
+def _refuse_unknown_book(strategy_name: str | None, trading: TradingService) -> None:
+    """A name written wrong would be flat at once."""
+    known = {book.strategy_name for book in trading.positions.owned()}
+    known |= {order.strategy_name for order in trading.orders.states() if order.strategy_name}
+    if strategy_name is not None and strategy_name not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise HTTPException(404, f"{strategy_name}: has no lots and no orders; strategies that have: {names}")
+
+
+def _flatten(job: Flatten, trading: TradingService) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "strategy_name": job.strategy_name,
+        "symbol": job.symbol,
+        "state": job.state,
+        "reason": job.reason,
+        "detail": job.detail,
+        "since": job.since.replace(tzinfo=None).isoformat(timespec="milliseconds"),
+        "left": trading.flattener.left(job),
+    }
+
+
 def _form(body: bytes, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
@@ -194,8 +259,10 @@ def _state(trading: TradingService) -> dict[str, object]:
     return {
         "state": state.effective,
         "wanted": state.wanted,
-        "reason": state.reason,
+        "reason": state.words,
         "since": state.since.replace(tzinfo=None).isoformat(timespec="milliseconds"),
+        "number": state.number,
+        "gateway_knows": trading.keeper.gateway_knows,
         "connected": state.is_connected,
         "reconciled": state.is_reconciled,
     }

@@ -43,11 +43,13 @@ from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings, SettingsError
 from arbig.store.database import Database, StoreError
+from arbig.store.flattens import FlattenStore
 from arbig.store.orders import OrderStore, Received
 from arbig.store.snapshots import SnapshotStore
 from arbig.trading import routes
 from arbig.trading.activity import Activity
 from arbig.trading.books import Book
+from arbig.trading.flattener import Flattener
 from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.keeper import StateKeeper
 from arbig.trading.order_manager import OrderManager, completed
@@ -68,7 +70,7 @@ RESYNC_SECONDS = 30.0
 ACCOUNT_SECONDS = 2.0
 RETRY_WRITE_SECONDS = 0.5
 TELL_SECONDS = 1.0
-CANCEL_AGAIN_SECONDS = (3.0, 3.0, 6.0, 15.0, 60.0)
+CANCEL_AGAIN_SECONDS = (1.0, 3.0, 6.0, 15.0, 60.0)
 MEMORY = timedelta(seconds=MEMORY_SECONDS)
 KEEP = timedelta(days=2)
 
@@ -118,6 +120,7 @@ class TradingService(Service):
         self.spawn(self.sweeper.sweep_for_ever(), "sweeper")
         self.spawn(self.keeper.push_for_ever(), "the Gateway's state")
         self.spawn(self._cancel_while_halted(), "halt")
+        self.spawn(self.flattener.run_for_ever(), "flatten")
         self.spawn(self._say_for_ever(), "events")
 
     def _open(self) -> None:
@@ -152,6 +155,18 @@ class TradingService(Service):
         self.subscriber = OrderSubscriber(
             self.judge, self.orders, self.store, self.outbox, lambda: self.state, self.durably, self._say
         )
+        self.flattener = Flattener(
+            FlattenStore(self.database, self.account_id),
+            self.keeper,
+            self.judge,
+            self.orders,
+            self.positions,
+            self.subscriber,
+            self.ask,
+            self.cancel,
+            self.say_alarms,
+            self._must_resync.set,
+        )
         self.reconciler = Reconciler(
             self.ask,
             self.orders,
@@ -183,7 +198,7 @@ class TradingService(Service):
     def status(self) -> dict[str, object]:
         return {
             "trading_state": self.state.effective,
-            "trading_reason": self.state.reason,
+            "trading_reason": self.state.words,
             "trading_since": self.state.since.isoformat(timespec="seconds"),
             "connection": "connected" if self.state.is_connected else "disconnected",
             "trading_day": None if self.orders.trading_day is None else self.orders.trading_day.isoformat(),
@@ -192,6 +207,7 @@ class TradingService(Service):
             "active_orders": self.orders.active_count,
             "outbox": self.outbox.waiting,
             "contradictions": self.orders.illegal,
+            "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
             "fault": self.fault,
             "alarms": list(self.sweeper.alarms),
         }
@@ -366,9 +382,12 @@ class TradingService(Service):
 
     async def cancel(self, orders: Iterable[OrderState]) -> None:
         """Written down at once, also while there is no bus: then said with the next message that can be."""
-        for order in orders:
-            with suppress(BusError):
-                await self.subscriber.take(self.cancel_request(order))
+        asked = list(orders)
+        parents = {order.request_id for order in asked}
+        for order in asked:
+            if order.parent_id not in parents:  # a leg goes with its order
+                with suppress(BusError):
+                    await self.subscriber.take(self.cancel_request(order))
 
     async def _say_for_ever(self) -> None:
         """Events in their order, as soon as there is a bus to say them on."""
