@@ -87,6 +87,7 @@ class TradingService(Service):
         self._janitors_bus: Bus | None = None
         self.is_open = False
         self.epoch: str | None = None
+        self._epoch_now: str | None = None
         self.events: dict[EventType, Callable[[EventData], Awaitable[None]]] = {
             EventType.DISCONNECTED: self._on_disconnected,
             EventType.CONNECTED: self._on_connected,
@@ -250,7 +251,7 @@ class TradingService(Service):
         epoch = await self.bus.epoch()
         if clock.get("epoch", epoch) != epoch:
             raise CallError("the Gateway has still to publish the day again, for Redis has lost its data")
-        self.epoch = epoch
+        self._epoch_now = epoch
         self.quotes.set_clock(clock["session_time"], clock["trading_day"])
         self._set_state(is_connected=bool(clock["connected"]))
 
@@ -264,6 +265,7 @@ class TradingService(Service):
             await self.durably(lambda: self._turn_to(self.quotes.trading_day))
         lost_before = self._losses
         await self.reconciler.resync()
+        self.epoch = self._epoch_now
         if self._losses == lost_before and not self.state.is_reconciled:
             self._set_state(is_reconciled=True)
             try:
