@@ -245,6 +245,7 @@ class Life:
                 await service.bus.publish([(channel, encode(service.heartbeat(self.state)))])
                 self.heartbeat_at = self.clock.now()
                 if beat % LAG_BEATS == 0:
+                    await service.bus.epoch()
                     self.lag = await self._lag_of(service)
                 self._bus_is(up=True)
             except BusError as error:
