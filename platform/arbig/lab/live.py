@@ -39,7 +39,7 @@ OWNED_COLUMNS = ("strategy_name", "symbol", "volume", "price", "pnl", "total_pnl
 STRATEGY_COLUMNS = ("strategy_name", "class_name", "symbol", "state", "pos", "parameters", "variables", "error")
 SERVICE_COLUMNS = ("name", "healthy", "state", "pid", "port", "uptime", "lag", "silence", "ticks_per_s")
 EVENT_COLUMNS = ("datetime", "event", "source", "message", "state", "trading_day", "id")
-LOG_COLUMNS = ("timestamp", "level", "service", "event")
+LOG_COLUMNS = ("ts", "level", "service", "event")
 BAR_COLUMNS = ("open_price", "high_price", "low_price", "close_price", "volume", "open_interest", "trading_day")
 
 
@@ -161,7 +161,7 @@ class Live:
         tick = self.ask(lambda client: client.tick(plain(symbol))).tick
         if tick is None:
             raise ClientError(f"{symbol}: no tick yet; is it subscribed (config/arbig.yaml: symbols) and in session?")
-        return pd.Series(row_of(tick), name=symbol)
+        return pd.Series({name: value for name, value in row_of(tick).items() if value is not None}, name=symbol)
 
     def on_trade(self, callback: Callable[[TradeData], None]) -> Listening:
         def hear(news: News) -> None:

@@ -7,6 +7,7 @@ new version has been made once in a process of its own: a refusal changes nothin
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,16 +97,31 @@ class Deployer:
                 )
             await self._quiet(live, force)
             await live.command("stop")
-            aside = self._settings.data / "strategies" / "removed"
-            aside.mkdir(parents=True, exist_ok=True)
-            target = aside / f"{live.name}-{self._engine.house.clock.now():%Y%m%dT%H%M%S}.yaml"
-            if live.file.path.exists():
-                live.file.path.rename(target)
+            target = self._lay_aside(live.file.path)
+            live.file.path.unlink(missing_ok=True)
             await self._engine.remove(live)
             log.info("removed", strategy_name=live.name, file=str(target))
             return target
 
     # ---- how
+
+    def _write(self, path: Path, config: StrategyConfig) -> None:
+        """Whole or not at all; a person may go on editing it, and finds what stood there before laid aside."""
+        values = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"enabled": True}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lay_aside(path)
+        fresh = path.with_name(f".{path.name}.fresh")
+        fresh.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        fresh.replace(path)
+
+    def _lay_aside(self, path: Path) -> Path:
+        """A copy under `data/strategies/replaced/`; where it is."""
+        aside = self._settings.data / "strategies" / "replaced"
+        aside.mkdir(parents=True, exist_ok=True)
+        target = aside / f"{path.stem}-{self._engine.house.clock.now():%Y%m%dT%H%M%S.%f}{path.suffix}"
+        if path.exists():
+            shutil.copy2(path, target)
+        return target
 
     async def _put(self, there: LiveStrategy | None, config: StrategyConfig, force: bool) -> Deployed:
         name = config.strategy_name
@@ -114,7 +130,7 @@ class Deployer:
         if there is not None:
             await self._quiet(there, force)
             await there.command("stop")
-        _write(path, config)
+        self._write(path, config)
         live = there or LiveStrategy(StrategyFile(path, name, config), self._engine.house)
         if there is None:
             self._adopt(live)
@@ -216,12 +232,3 @@ class Deployer:
             if is_other
         ]
         return " and ".join(found)
-
-
-def _write(path: Path, config: StrategyConfig) -> None:
-    """Whole or not at all; a person may go on editing it."""
-    values = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"enabled": True}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.fresh")
-    fresh.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    fresh.replace(path)
