@@ -33,7 +33,7 @@ test: check ## check, then every test (about twelve minutes)
 	$(BIN)/python -m pytest -m 'processes or browser'
 
 chaos: $(VENV)/.tested ## the long crash proofs (about ten minutes); ARBIG_CHAOS_SEED, ARBIG_CHAOS_KILLS
-	$(BIN)/python -m pytest -m chaos -s tests/chaos
+	$(BIN)/python -m pytest -m chaos -s tests/chaos tests/simulation
 
 docs: $(VENV)/.tested ## write the generated parts of platform/ARCHITECTURE.md anew
 	@$(BIN)/python tests/docs/generated.py

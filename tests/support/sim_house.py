@@ -17,6 +17,7 @@ from random import Random
 from typing import Any, get_type_hints
 
 from fastapi import HTTPException, Response
+from sim_loop import Died, Life, SeededLoop, current_life
 
 from arbig.bus.delivery import dead_letter, deliver
 from arbig.bus.memory import MemoryBus
@@ -32,7 +33,6 @@ from arbig.gateway.sim import SimConnector
 from arbig.runtime.http import CallError
 from arbig.runtime.settings import Settings
 from arbig.trading.service import TradingService
-from sim_loop import Died, Life, SeededLoop, current_life
 
 SYMBOL = "au2512"
 PULSE = 0.5
@@ -41,6 +41,8 @@ RECONNECT = (0.5, 1.0, 2.0)
 ACK_SECONDS = 0.05
 RETRY_SECONDS = 0.1
 CALL_SECONDS = 5.0
+NEXT = 1e-6
+"""Between two words on one line: timers of one moment have no order."""
 
 
 @dataclass
@@ -249,7 +251,7 @@ class Line:
         if self._lost is None or self._lost.done():
             raise NotConnected("the exchange is not connected")
         loop = self._house.loop
-        self._there_at = max(self._there_at, loop.time() + self._house.way())
+        self._there_at = max(self._there_at + NEXT, loop.time() + self._house.way())
         loop.call_at(self._there_at, self._arrive, wish, context=loop.world.context)
 
     def _arrive(self, wish: Wish) -> None:
@@ -264,7 +266,7 @@ class Line:
         if self._is_cut or not words:
             return
         loop = self._house.loop
-        self._back_at = max(self._back_at, loop.time() + self._house.way())
+        self._back_at = max(self._back_at + NEXT, loop.time() + self._house.way())
         loop.call_at(self._back_at, self._deliver, words, context=self._life.context)
 
     def _deliver(self, words: Any) -> None:
@@ -340,7 +342,7 @@ class House:
         self.errors: list[str] = []
         self.trace: list[str] = []
         self.lines: list[Line] = []
-        self.is_exchange_open = True
+        self.closings = 0
         self.inserted: Tally[str] = Tally()
         self.counter: Counter = self._counter()
         self.lives: dict[str, Life] = {}
@@ -520,24 +522,29 @@ class House:
             if line.logged_in:
                 line.tell(words)
 
-    async def cut_line(self, seconds: float) -> None:
-        """The exchange hangs up, and takes no log-in for so long."""
-        self.is_exchange_open = False
+    @property
+    def is_exchange_open(self) -> bool:
+        return self.closings == 0
+
+    def _hang_up(self) -> None:
+        self.closings += 1
         for line in tuple(self.lines):
             line.cut()
+
+    async def cut_line(self, seconds: float) -> None:
+        """The exchange hangs up, and takes no log-in for so long."""
+        self._hang_up()
         await asyncio.sleep(seconds)
-        self.is_exchange_open = True
+        self.closings -= 1
 
     async def crash_exchange(self, seconds: float) -> None:
         self.note("exchange dies")
-        self.is_exchange_open = False
-        for line in tuple(self.lines):
-            line.cut()
+        self._hang_up()
         self.counter.close()
         await asyncio.sleep(seconds)
         self.counter = self._counter()
         self.counter.running = True
-        self.is_exchange_open = True
+        self.closings -= 1
 
     def end(self) -> None:
         for keeper in self._keepers.values():

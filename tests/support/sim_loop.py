@@ -17,7 +17,6 @@ from heapq import heappop
 from random import Random
 from typing import Any
 
-
 MOST_FINALLY = 10
 
 

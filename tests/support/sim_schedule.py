@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -26,6 +26,9 @@ from unittest.mock import patch
 
 import structlog
 from msgspec.structs import replace
+from sim_house import FAIR, PULSE, SYMBOL, House, Weather, Wire
+from sim_loop import SeededLoop
+from sim_verdict import verdict
 
 import arbig.exchange.core as exchange_core
 from arbig.backtest.prices import Character
@@ -44,6 +47,7 @@ from arbig.domain.messages import (
 from arbig.exchange.core import Rules
 from arbig.exchange.counter import Counter
 from arbig.exchange.store import ExchangeStore
+from arbig.runtime import crash
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import Settings, load_settings
@@ -53,20 +57,25 @@ from arbig.store.journal import Journal
 from arbig.trading.activity import NOTHING as _NO_COUNTS
 from arbig.trading.risk_file import load_risk
 from arbig.trading.state import State
-from sim_house import FAIR, PULSE, SYMBOL, House, Weather, Wire
-from sim_loop import SeededLoop
-from sim_verdict import verdict
 
 ROOT = Path(__file__).parents[2]
 WALL = datetime(2025, 10, 14, 20, 0, tzinfo=SHANGHAI)
 OPENINGS = ("10-14T21:05:00", "10-15T10:00:00", "10-15T10:14:50", "10-15T14:59:52")
 """In the night, in the day, before a break, before the close and the next trading day."""
 QUIET_SECONDS = 240.0
-POINTS = (
-    "tr.after_append tr.after_read tr.after_judge tr.after_commit tr.after_publish tr.before_ack tr.after_status "
-    "tr.on_trade tr.after_trade tr.after_position gw.after_read gw.after_commit gw.before_send gw.after_send "
-    "gw.before_ack gw.on_callback gw.after_journal gw.after_publish gw.on_trade gw.after_position"
-).split()
+POINTS = tuple(point.name for point in crash.POINTS if point.process in ("gateway", "trading"))
+FAULTS = (
+    *("crash",) * 6,
+    *("kill",) * 3,
+    *("await",) * 4,
+    "stop",
+    "stop",
+    "cut",
+    "cut",
+    "exchange",
+    "redis",
+    "emptied",
+)
 
 
 @dataclass
@@ -83,11 +92,11 @@ class Outcome:
     trades: int = 0
     seconds: float = 0.0
 
-    def told(self) -> str:
-        return f"seed {self.seed}: " + "; ".join(self.broken)
+    def __str__(self) -> str:
+        return f"seed {self.seed}: {'; '.join(self.broken)}  (alone: ARBIG_SEED={self.seed} pytest tests/simulation)"
 
 
-def run(seed: int, breaks: Callable[[House], None] = lambda house: None) -> Outcome:
+def run(seed: int, faults: Sequence[str] = FAULTS, breaks: Callable[[House], None] = lambda house: None) -> Outcome:
     """`breaks` may spoil the house before it opens, to show that the verdict notices."""
     with _quiet_python(), tempfile.TemporaryDirectory(dir=_shelf()) as folder:
         random = Random(seed)
@@ -100,15 +109,16 @@ def run(seed: int, breaks: Callable[[House], None] = lambda house: None) -> Outc
         breaks(house)
         ids = Random(seed)
         try:
-            with _in_rooms("crash_point", house.crash_point), _in_rooms("uuid4", lambda: _uuid(ids)):
-                return loop.run_until_complete(Schedule(house, seed).run())
+            with in_rooms("crash_point", house.crash_point), in_rooms("uuid4", lambda: _uuid(ids)):
+                return loop.run_until_complete(Schedule(house, seed, faults).run())
         finally:
             loop.close()
 
 
 class Schedule:
-    def __init__(self, house: House, seed: int) -> None:
+    def __init__(self, house: House, seed: int, faults: Sequence[str]) -> None:
         self.house, self.seed, self.random, self.loop = house, seed, house.random, house.loop
+        self.faults = faults
         self.life = self.loop.give_birth("strategy", 1)
         self.wire = Wire(house, self.life)
         self.requests: dict[str, OrderRequest] = {}
@@ -246,7 +256,7 @@ class Schedule:
         await asyncio.sleep(random.uniform(0.0, seconds))
         name = random.choice(("gateway", "trading"))
         life = house.lives.get(name)
-        fault = random.choice(FAULTS)
+        fault = random.choice(self.faults)
         house.note(f"fault {fault}")
         match fault:
             case "crash":
@@ -343,9 +353,6 @@ class Schedule:
         different = [key for key in before if before[key] != after[key]]
         found = [f"I8 {key} before a restart {before[key]}, after it {after[key]}" for key in different]
         return found or verdict(house, self.requests, self.lost)
-
-
-FAULTS = ("crash",) * 6 + ("kill",) * 3 + ("await",) * 4 + ("stop", "stop", "cut", "cut", "exchange", "redis", "emptied")
 
 
 def _is_answered(house: House, request_id: str) -> bool:
@@ -458,7 +465,7 @@ def _light() -> Iterator[None]:
     import arbig.trading.service
 
     engine = arbig.store.database._engine
-    pragmas = tuple(p for p in arbig.store.sqlite.PRAGMAS if "synchronous" not in p) + ("synchronous=OFF",)
+    pragmas = (*arbig.store.sqlite.PRAGMAS, "synchronous=OFF")
 
     def engine_with_known_statements(path: Path) -> Any:
         made = engine(path)
@@ -504,7 +511,7 @@ def _quiet_python() -> Iterator[None]:
 
 
 @contextmanager
-def _in_rooms(name: str, value: Any) -> Iterator[None]:
+def in_rooms(name: str, value: Any) -> Iterator[None]:
     """In every module of ours that has imported it by this name."""
     with ExitStack() as patches:
         for module in [m for key, m in sys.modules.items() if key.startswith(ROOMS) and name in vars(m)]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import msgspec
+from sim_house import House
 
-from arbig.domain.messages import OrderRequest, Status, TradeData, decode
+from arbig.domain.counter import TradeReport
+from arbig.domain.messages import OrderRequest, PositionData, Status, TradeData, decode
 from arbig.domain.orders import FINAL
 from arbig.exchange.core import Order
 from arbig.store.journal import memo_of
-from sim_house import House
 
 _order = msgspec.json.Decoder(Order)
 
@@ -35,27 +35,26 @@ def _truth(house: House) -> list[Order]:
 
 def _trades(house: House) -> list[str]:
     """I1 no trade lost, I2 none twice: in the journal, in the table, in the books."""
-    truth = Tally(_key(report) for report in house.counter.store.replay(0, house.counter.exchange.trading_day) if _is_trade(report))
-    trading, journal = house.services["trading"], house.services["gateway"].journal
-    table = Tally(_key(trade) for trade in trading.store.trades())
-    told = Tally(
-        _key(decode(TradeData, payload))
-        for (payload,) in journal._db.execute("SELECT payload FROM events WHERE kind = 'trade'")
-    )
-    found = [f"I1 lost in {name}: {sorted(truth - has)}" for name, has in (("trading", table), ("journal", told)) if truth - has]
-    found += [f"I2 twice or never in {name}: {sorted(has - truth)}" for name, has in (("trading", table), ("journal", told)) if has - truth]
+    exchange, trading, journal = house.counter, house.services["trading"], house.services["gateway"].journal
+    flow = exchange.store.replay(0, exchange.exchange.trading_day)
+    truth = Tally(_key(report) for report in flow if isinstance(report, TradeReport))
+    events = journal._db.execute("SELECT payload FROM events WHERE kind = 'trade'")
+    found = []
+    for name, trades in (
+        ("the table", trading.store.trades()),
+        ("the journal", [decode(TradeData, payload) for (payload,) in events]),
+    ):
+        ours = Tally(map(_key, trades))
+        found += [f"I1 lost in {name}: {sorted(truth - ours)}"] if truth - ours else []
+        found += [f"I2 twice or never in {name}: {sorted(ours - truth)}"] if ours - truth else []
     lots = sum(book.volume for book in trading.positions.books.values())
-    net = sum(side.direction.sign * side.volume for side in house.counter.exchange.positions())
+    net = sum(side.direction.sign * side.volume for side in exchange.exchange.positions())
     if lots != net:
         found.append(f"I2 the books hold {lots:+d} lots, the exchange {net:+d}")
     return found
 
 
-def _is_trade(report: Any) -> bool:
-    return hasattr(report, "trade_id")
-
-
-def _key(trade: Any) -> tuple[str, ...]:
+def _key(trade: TradeReport | TradeData) -> tuple[str, ...]:
     return (str(trade.trading_day), str(trade.exchange), trade.trade_id, str(trade.direction))
 
 
@@ -83,15 +82,18 @@ def _holdings(house: House) -> list[str]:
     trading, exchange = house.services["trading"], house.counter.exchange
     ours, theirs = _sides(trading.positions.positions()), _sides(exchange.positions())
     found = [] if ours == theirs else [f"I5 positions: ours {ours}, the exchange's {theirs}"]
-    account = msgspec.to_builtins(exchange.account_row())
-    different = {key for key in account if trading.reconciler.account.get(key) != account[key]}
-    found += [f"I5 account {key}: ours {trading.reconciler.account.get(key)}, the exchange's {account[key]}" for key in sorted(different)]
+    told, account = trading.reconciler.account, msgspec.to_builtins(exchange.account_row())
+    for key in sorted(account):
+        if told.get(key) != account[key]:
+            found.append(f"I5 account {key}: ours {told.get(key)}, the exchange's {account[key]}")
     return found
 
 
-def _sides(positions: Any) -> dict[tuple[str, str], tuple[int, int, int]]:
+def _sides(positions: Iterable[PositionData]) -> dict[tuple[str, str], tuple[int, int, int]]:
     return {
-        (side.symbol, str(side.direction)): (side.volume, side.yd_volume, side.frozen) for side in positions if side.volume
+        (side.symbol, str(side.direction)): (side.volume, side.yd_volume, side.frozen)
+        for side in positions
+        if side.volume
     }
 
 
@@ -105,9 +107,8 @@ def _orders(house: House) -> list[str]:
         if state is None:
             found.append(f"I7 order {order.order_ref} is not known to Trading")
         elif (state.status, state.traded) != (order.status, order.traded):
-            found.append(
-                f"I7 {state.request_id}: ours {state.stage} {state.traded}, the exchange's {order.status} {order.traded}"
-            )
+            theirs = f"{order.status} {order.traded}"
+            found.append(f"I7 {state.request_id}: ours {state.stage} {state.traded}, the exchange's {theirs}")
     there = {order.memo for order in truth}
     for memo, state in ours.items():
         if memo not in there and state.status is not Status.REJECTED:
