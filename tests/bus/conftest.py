@@ -9,12 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from proxy import Proxy
 
 from arbig.bus.port import BusError
 from arbig.bus.redis import RedisAddress, RedisBus
@@ -84,69 +82,11 @@ def server(running_server: Server) -> Server:
     return running_server
 
 
-class Network:
-    """A way to the server that can swallow replies or go silent, as a real one does."""
-
-    def __init__(self, address: RedisAddress) -> None:
-        self._address = address
-        self.port = 0
-        self.swallow: bytes | None = None
-        self.swallowed = 0
-        self._silent: set[asyncio.Task[Any]] = set()
-        self._carrying: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
-
-    def silence(self) -> None:
-        """Every connection there is stays open and carries nothing more; new ones work."""
-        self._silent |= set(self._carrying)
-
-    def to(self, user: RedisAddress) -> RedisAddress:
-        return replace(user, port=self.port)
-
-    @asynccontextmanager
-    async def open(self) -> Any:
-        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            left = list(self._carrying.items())
-            for _, far in left:
-                far.transport.abort()
-            await asyncio.gather(*(task for task, _ in left))
-            await asyncio.sleep(0)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(self._address.host, self._address.port)
-        me = asyncio.current_task()
-        assert me is not None
-        self._carrying[me] = far_writer
-        forth = asyncio.create_task(self._forth(reader, far_writer, me))
-        try:
-            while data := await far_reader.read(65536):
-                if self.swallow is not None and self.swallow in data:
-                    self.swallow = None
-                    self.swallowed += 1
-                    break
-                if me not in self._silent:
-                    writer.write(data)
-        finally:
-            forth.cancel()
-            far_writer.transport.abort()
-            writer.transport.abort()
-            await asyncio.gather(forth, return_exceptions=True)
-            del self._carrying[me]
-
-    async def _forth(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, carrier: Any) -> None:
-        while data := await reader.read(65536):
-            if carrier not in self._silent:
-                writer.write(data)
-        writer.close()
-
-
 @pytest.fixture
-def network(server: Server) -> Network:
-    return Network(server.address("trading"))
+def network(server: Server) -> Iterator[Proxy]:
+    """A bad way to the server."""
+    with Proxy("127.0.0.1", server.address("trading").port) as proxy:
+        yield proxy
 
 
 Opened = Callable[[RedisAddress], Awaitable[RedisBus]]

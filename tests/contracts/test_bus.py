@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from arbig.bus import retention
-from arbig.bus.port import BusError, Entry, GroupState, entry_key
+from arbig.bus.memory import MemoryBus
+from arbig.bus.port import BusError, DataLost, Entry, GroupState, entry_key
 from arbig.bus.retention import Janitor
 from arbig.domain.messages import SHANGHAI, DeadLetter, EventData, EventType, MessageError, decode, encode
 
@@ -319,5 +320,30 @@ def test_a_group_near_the_limit_is_an_alarm(house: House, monkeypatch: pytest.Mo
             "stream:order holds 4 entries (alarm at 3); nothing unread is deleted: see to its readers",
         )
         assert expected == (await Janitor(bus).sweep()).alarms
+
+    house(flow)
+
+
+async def empty(open_bus: Open) -> None:
+    admin = await open_bus("admin")
+    await (admin.empty() if isinstance(admin, MemoryBus) else admin.call(("FLUSHALL",)))
+
+
+def test_an_emptied_bus_has_another_epoch_and_ends_its_readers(house: House) -> None:
+    async def flow(open_bus: Open) -> None:
+        gateway, trading = await open_bus("gateway"), await open_bus("trading")
+        before = await gateway.epoch()
+        assert before == await trading.epoch()
+        seen = Seen()
+        async with running(trading.consume("group:trading", {TRADE: seen})) as reader:
+            await gateway.append([(TRADE, b"one")])
+            await seen.until(1)
+            await empty(open_bus)
+            with pytest.raises(DataLost):
+                await asyncio.wait_for(reader, 10)
+        assert before != await gateway.epoch() == await trading.epoch()
+        await gateway.append([(TRADE, b"one again")])
+        async with running(trading.consume("group:trading", {TRADE: seen})):
+            assert [b"one", b"one again"] == await seen.until(2)
 
     house(flow)

@@ -256,9 +256,8 @@ class Consumer:
 
 
 async def epoch_of(ask: Callable[[Sequence[Command]], Awaitable[list[Any]]]) -> str:
-    """The epoch of this Redis, made when it has none. Not SETNX at once: a full Redis refuses even that."""
-    if (found := (await ask([("GET", EPOCH)]))[0]) is None:
-        found = (await ask([("SETNX", EPOCH, secrets.token_hex(7)), ("GET", EPOCH)]))[1]
+    """The epoch of this Redis, made when it has none: a write, which a server that can take none refuses."""
+    _, found = await ask([("SETNX", EPOCH, secrets.token_hex(7)), ("GET", EPOCH)])
     return str(found.decode())
 
 

@@ -70,7 +70,7 @@ class Bus(Protocol):
 
     async def epoch(self) -> str:
         """Which Redis this is: a random hexadecimal word, made when there was none; another one means that the streams
-        were lost, and entry ids of before say nothing any more. Raises BusError."""
+        were lost, and entry ids of before say nothing any more. Raises BusError, also when Redis takes no writes."""
 
     async def last_id(self, stream: str) -> str:
         """Id of the newest entry there ever was, `0-0` when there was none."""

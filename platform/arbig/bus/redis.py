@@ -25,6 +25,7 @@ __all__ = ["RedisAddress", "RedisBus"]
 log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 3
+SAY_AGAIN_SECONDS = 60.0
 AT_ONCE = 2000  # as many as a busy server surely answers within a line's patience
 
 
@@ -37,6 +38,7 @@ class RedisBus:
         self._channels = _Turns(address, f"arbig:{self._who}:publish")
         self._streams = _Turns(address, f"arbig:{self._who}:write")
         self._questions = _Turns(address, f"arbig:{self._who}:ask")
+        self._said: dict[str, float] = {}
 
     @classmethod
     async def connect(cls, address: RedisAddress) -> RedisBus:
@@ -67,7 +69,7 @@ class RedisBus:
                         yield batch
                         pauses.reset()
             except (OSError, EOFError) as error:
-                log.warning("subscription to %s is rebuilt: %s", " ".join(patterns), complaint(self.address, error))
+                self._say(f"subscription to {' '.join(patterns)} is rebuilt: {complaint(self.address, error)}")
                 await pauses.take()
 
     async def _subscription(self, patterns: tuple[str, ...]) -> AsyncGenerator[list[tuple[str, bytes]]]:
@@ -105,13 +107,20 @@ class RedisBus:
                 try:
                     await reading.run(pauses.reset)
                 except (OSError, EOFError) as error:
-                    log.warning("%s starts again with its pending entries: %s", name, complaint(self.address, error))
+                    self._say(f"{name} starts again with its pending entries: {complaint(self.address, error)}")
                     await pauses.take()
         finally:
             await reading.close()
 
     async def epoch(self) -> str:
         return await epoch_of(self._questions.call)
+
+    def _say(self, sentence: str) -> None:
+        """Once a minute while it lasts: a full Redis answers every question and refuses every write."""
+        now = asyncio.get_running_loop().time()
+        if now - self._said.get(sentence, float("-inf")) >= SAY_AGAIN_SECONDS:
+            self._said[sentence] = now
+            log.warning("%s", sentence)
 
     async def last_id(self, stream: str) -> str:
         (info,) = await self._infos(("XINFO", "STREAM", stream))
