@@ -106,6 +106,7 @@ def test_a_house_on_a_brokers_counter_trades_and_survives_its_gateways_death(
             before = len(exchange_trades(house))
             until(lambda: is_trading(house), 30, "the Gateway back, reconciled, ACTIVE")
             until(lambda: len(exchange_trades(house)) >= before + 4, 40, "trades after the kill")
+            assert {"au2512", "ag2512"} <= {one["symbol"] for one in house.ask("gateway", "GET", "/rates")["rates"]}
             cut = house.ask("gateway", "POST", "/disconnect", {"seconds": 1})
             assert "only the simulated exchange is disconnected on demand" in json.dumps(cut)
             for row in house.ask("strategy", "GET", "/strategies")["strategies"]:

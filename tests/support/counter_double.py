@@ -139,6 +139,8 @@ class CounterTruth:
         self.is_open = True
         self.needs_confirmation = True
         self.confirmed: set[str] = set()
+        self.rates_by_product = False
+        self.margin_fields: dict[str, Any] = {}
         self.flow: list[Callback] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.too_fast = 0
@@ -279,6 +281,24 @@ class CounterTruth:
                 "PositionDateType": found.position_date_type, "MaxLimitOrderVolume": found.max_order_volume,
             })  # fmt: skip
         self._rows(session, "reqQryInstrument", rows, number)
+
+    def _rate_name(self, symbol: str) -> str:
+        """A counter may answer with one row for the whole product."""
+        return symbol.rstrip("0123456789") if self.rates_by_product else symbol
+
+    def _reqQryInstrumentMarginRate(self, session: Session, data: dict[str, Any], number: int) -> None:
+        self._rows(session, "reqQryInstrumentMarginRate", [{
+            "InstrumentID": self._rate_name(data["InstrumentID"]), "HedgeFlag": "1", "IsRelative": 0,
+            "LongMarginRatioByMoney": 0.14, "LongMarginRatioByVolume": 0.0, "ShortMarginRatioByMoney": 0.15,
+            "ShortMarginRatioByVolume": 0.0, **self.margin_fields,
+        }], number)  # fmt: skip
+
+    def _reqQryInstrumentCommissionRate(self, session: Session, data: dict[str, Any], number: int) -> None:
+        self._rows(session, "reqQryInstrumentCommissionRate", [{
+            "InstrumentID": self._rate_name(data["InstrumentID"]), "OpenRatioByMoney": 0.0, "OpenRatioByVolume": 10.01,
+            "CloseRatioByMoney": 0.0, "CloseRatioByVolume": 10.01, "CloseTodayRatioByMoney": 0.00005,
+            "CloseTodayRatioByVolume": 0.0,
+        }], number)  # fmt: skip
 
     def _reqQryOrder(self, session: Session, data: Any, number: int) -> None:
         rows = [self._raw(report) for report in self.counter.exchange.order_reports()]

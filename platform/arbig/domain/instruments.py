@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from difflib import get_close_matches
 from string import digits
@@ -94,6 +94,7 @@ class InstrumentBook:
         self._rows = rows
         self._calendar = calendar
         self._known: dict[tuple[str, date], Instrument] = {}
+        self._charged: dict[str, tuple[float | None, FeeSchedule | None]] = {}
 
     @classmethod
     def from_rows(cls, rows: Iterable[ProductRow], calendar: TradingCalendar | None = None) -> InstrumentBook:
@@ -124,8 +125,22 @@ class InstrumentBook:
         key = (bare, row.valid_from)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._derive(bare, delivery, row)
+            known = self._known[key] = self._charged_as_told(self._derive(bare, delivery, row))
         return known
+
+    def learn(self, symbol: str, margin_rate: float | None, fees: FeeSchedule | None) -> None:
+        """What the counter charges for a contract from now on wins over the rows; None leaves the rows'."""
+        if self._charged.get(symbol) != (margin_rate, fees):
+            self._charged[symbol] = (margin_rate, fees)
+            self._known = {key: found for key, found in self._known.items() if key[0] != symbol}
+
+    def _charged_as_told(self, found: Instrument) -> Instrument:
+        margin_rate, fees = self._charged.get(found.symbol, (None, None))
+        return replace(
+            found,
+            margin_rate=found.margin_rate if margin_rate is None else margin_rate,
+            fees=found.fees if fees is None else fees,
+        )
 
     def contracts(self, product: str, day: date) -> tuple[str, ...]:
         """The symbols listed on a day, nearest delivery first."""

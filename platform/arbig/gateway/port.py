@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from arbig.domain.counter import Answer, CancelOrder, Fact, InsertOrder, LoggedIn, Subject
+from arbig.domain.fees import FeeSchedule
 
 
 class NotConnected(ConnectionError):
@@ -22,6 +23,14 @@ class Lamp(NamedTuple):
 
     on: bool
     reason: str | None = None
+
+
+class ContractRates(NamedTuple):
+    """What the counter itself charges for a contract; None where it has said nothing usable."""
+
+    symbol: str
+    margin_rate: float | None
+    fees: FeeSchedule | None
 
 
 TRADING, MARKET_DATA = "trading", "market_data"
@@ -63,6 +72,12 @@ class Connector(Protocol):
     async def run(self, listener: Listener, since: Callable[[], int]) -> None:
         """Connect, log in, hand on facts; after a loss again, with growing pauses. Until cancelled. `since` tells the
         last number of the private flow that is safe."""
+
+    def turn_in(self) -> float:
+        """Seconds until the counter's rate lets the next order go out; 0 is now."""
+
+    def rates(self) -> Sequence[ContractRates]:
+        """Margin and fees as the counter has told them this trading day; empty where ours are its own."""
 
     def insert(self, wish: InsertOrder) -> None:
         """Hand the order to the counter, once. Raises NotConnected."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import msgspec
 from fastapi import FastAPI, HTTPException, Response
 from pydantic import BaseModel, Field
 
-from arbig.domain.counter import Subject
+from arbig.domain.counter import Fact, Subject
 from arbig.domain.instruments import Instrument, UnknownSymbol
 from arbig.domain.messages import SHANGHAI, encode
 from arbig.gateway.door import Stale, Standing, State
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from arbig.gateway.service import GatewayService
 
 _json = msgspec.json.encode
+REPORTS_AT_ONCE = 50
 
 
 class Subscription(BaseModel):
@@ -41,15 +43,21 @@ class Cut(BaseModel):
 
 def add_routes(app: FastAPI, gateway: GatewayService) -> None:
     @app.get("/orders")
-    async def orders() -> Response:
+    async def orders(fresh: bool = False) -> Response:
+        """With `fresh` the counter is asked first, and what it says that had not been heard is journalled."""
+        if fresh:
+            await _ask_again(gateway, Subject.ORDERS)
         last = gateway.journal.last_event()
         rows = [encode(order) for order in gateway.journal.orders(_day(gateway))]
         return _answer("orders", rows, await gateway.publisher.drained(last))
 
     @app.get("/trades")
-    async def trades() -> Response:
+    async def trades(fresh: bool = False, since: date | None = None) -> Response:
+        """The trading day's, or those from a day on, as far as the journal goes back."""
+        if fresh:
+            await _ask_again(gateway, Subject.TRADES)
         last = gateway.journal.last_event()
-        rows = gateway.journal.trades(_day(gateway))
+        rows = gateway.journal.trades(since or _day(gateway))
         return _answer("trades", rows, await gateway.publisher.drained(last))
 
     @app.get("/positions")
@@ -69,11 +77,25 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
         as_of = await gateway.included(answer)
         return _json_response({"as_of": as_of, "account": answer.account})
 
+    @app.get("/statement")
+    async def statement() -> Response:
+        """The counter's statement of the last day it settled; null where it offers none."""
+        try:
+            answer = await gateway.connector.query(Subject.STATEMENT)
+        except NotConnected as error:
+            raise _away(error) from None
+        gateway.forget(answer)
+        return _json_response({"statement": answer.statement})
+
     @app.get("/contracts")
     async def contracts() -> Response:
         day = _day(gateway)
         symbols = [s for product in gateway.book.products for s in _listed(gateway, product, day)]
         return _json_response({"contracts": [_contract(gateway.book.get(symbol, day)) for symbol in symbols]})
+
+    @app.get("/rates")
+    async def rates() -> Response:
+        return _json_response({"rates": [one._asdict() for one in gateway.connector.rates()]})
 
     @app.get("/clock")
     async def clock() -> Response:
@@ -128,6 +150,19 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
         except NotConnected as error:
             raise _away(error) from None
         return _json_response({"seconds": cut.seconds})
+
+
+async def _ask_again(gateway: GatewayService, subject: Subject) -> None:
+    """A few reports at a time: orders on their way do not wait for a long list."""
+    try:
+        answer = await gateway.connector.query(subject)
+    except NotConnected as error:
+        raise _away(error) from None
+    gateway.forget(answer)
+    reports: list[Fact] = [*answer.orders, *answer.trades]
+    for start in range(0, len(reports), REPORTS_AT_ONCE):
+        gateway.on_facts(reports[start : start + REPORTS_AT_ONCE])
+        await asyncio.sleep(0)
 
 
 def _answer(name: str, rows: Iterable[bytes], as_of: Mapping[str, str]) -> Response:

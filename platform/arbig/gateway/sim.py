@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,13 +31,19 @@ from arbig.domain.counter import (
     fact_frames,
     frame,
 )
-from arbig.gateway.port import MARKET_DATA, TRADING, Lamp, Listener, NotConnected
+from arbig.gateway.port import MARKET_DATA, TRADING, ContractRates, Lamp, Listener, NotConnected
 from arbig.runtime.clock import Clock
 
 log = structlog.get_logger()
 FIRST_ATTEMPTS = 50
 FIRST_PAUSE = 0.1
 """At start the exchange may be a moment behind us; only then is the first second spent on quick attempts."""
+
+
+SILENCE, HANGS_AFTER = 1.0, 4.0
+"""Wall seconds without a word until the exchange is asked for one, and from the question until the line is given up: a
+process that stands still closes no connection."""
+LOOK_AT_LINE = 0.5
 
 
 class Link(Protocol):
@@ -66,6 +73,7 @@ class SimConnector:
         self._questions: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = itertools.count(1)
         self._since: Callable[[], int] = lambda: 0
+        self._heard_at = 0.0
 
     @property
     def connected(self) -> bool:
@@ -81,6 +89,10 @@ class SimConnector:
     def refusal(self) -> str | None:
         """The simulated exchange knows no passwords."""
         return None
+
+    def rates(self) -> Sequence[ContractRates]:
+        """It charges what config/instruments.yaml says."""
+        return ()
 
     async def run(self, listener: Listener, since: Callable[[], int]) -> None:
         self._listener, self._since = listener, since
@@ -107,7 +119,7 @@ class SimConnector:
             return f"the exchange is not there: {error}"
         try:
             link.say(Login(since=self._since()))
-            reason = await link.lost()
+            reason = await self._lost_or_silent(link)
         finally:
             link.close()
         if self._link is not link:
@@ -118,8 +130,35 @@ class SimConnector:
         self._listener.on_lost(reason)
         return None
 
+    async def _lost_or_silent(self, link: Link) -> str:
+        """Why the connection is over: it broke, or nothing comes over it any more, not even an answer."""
+        lost = asyncio.ensure_future(link.lost())
+        silent = asyncio.ensure_future(self._until_silent(link))
+        try:
+            await asyncio.wait((lost, silent), return_when=asyncio.FIRST_COMPLETED)
+            return lost.result() if lost.done() else silent.result()
+        finally:
+            lost.cancel()
+            silent.cancel()
+
+    async def _until_silent(self, link: Link) -> str:
+        self._heard_at = self._clock.monotonic()
+        asked_at: float | None = None
+        while True:
+            await self._clock.sleep(LOOK_AT_LINE)
+            now = self._clock.monotonic()
+            if asked_at is not None and self._heard_at >= asked_at:
+                asked_at = None
+            if asked_at is None and now - self._heard_at >= SILENCE:
+                asked_at = now
+                with suppress(NotConnected):  # then it is lost, which somebody else waits for
+                    link.say(Query(number=next(self._numbers), subject=Subject.CLOCK))
+            elif asked_at is not None and now - asked_at >= HANGS_AFTER:
+                return f"the exchange hangs: asked {now - asked_at:.0f} seconds ago, it does not answer"
+
     def _on_facts(self, link: Link, facts: Sequence[Fact]) -> None:
         assert self._listener is not None
+        self._heard_at = self._clock.monotonic()
         heard: list[Fact] = []
         for fact in facts:
             match fact:
@@ -131,9 +170,9 @@ class SimConnector:
                     log.warning(f"log-in refused: {fact.error_msg}", error_id=fact.error_id)
                 case Answer():
                     self._flush(heard)
-                    self._listener.on_answer(fact)
                     question = self._questions.pop(fact.number, None)
                     if question is not None and not question.done():
+                        self._listener.on_answer(fact)
                         question.set_result(fact)
                 case _:
                     heard.append(fact)
@@ -143,6 +182,9 @@ class SimConnector:
         if heard and self._listener is not None:
             self._listener.on_facts(tuple(heard))
             heard.clear()
+
+    def turn_in(self) -> float:
+        return 0.0
 
     def insert(self, wish: InsertOrder) -> None:
         self._say(wish)
@@ -229,8 +271,9 @@ class SocketLink(asyncio.Protocol):
         return await self._lost
 
     def close(self) -> None:
+        """What has not left us yet does not leave us later, when its fate has been decided."""
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
 
 class DirectLink:

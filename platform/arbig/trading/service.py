@@ -19,7 +19,7 @@ from msgspec.structs import asdict
 from arbig.bus.port import Bus, BusError, Entry
 from arbig.bus.retention import Retaining
 from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, TRADE, TRADING, group_of
-from arbig.domain.fees import margin
+from arbig.domain.fees import FeeSchedule, margin
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
     CommandType,
@@ -265,6 +265,8 @@ class TradingService(Service):
             await self.durably(lambda: self._turn_to(self.quotes.trading_day))
         lost_before = self._losses
         await self.reconciler.resync()
+        if self.settings.gateway != "sim":
+            await self._learn_rates()
         self.epoch = self._epoch_now
         if self._losses == lost_before and not self.state.is_reconciled:
             self._set_state(is_reconciled=True)
@@ -338,6 +340,12 @@ class TradingService(Service):
             log.warning("%s: %s", event, words)
             await self._tell(event, words, state)
             self._unsaid.popleft()
+
+    async def _learn_rates(self) -> None:
+        """A broker charges as it likes: what it has told of margin and fees wins over config/instruments.yaml."""
+        for told in (await self.ask("/rates"))["rates"]:
+            fees = told["fees"]
+            self.instruments.learn(told["symbol"], told["margin_rate"], None if fees is None else FeeSchedule(**fees))
 
     def _lot_margin(self, order: OrderState) -> float:
         """Yuan for one lot by our own table; what the counter really takes is in its account soon after."""

@@ -25,7 +25,8 @@ MARKET_CALLBACKS = (
 TRADING_CALLBACKS = (
     "onFrontConnected", "onFrontDisconnected", "onRspError", "onRspAuthenticate", "onRspUserLogin",
     "onRspQrySettlementInfoConfirm", "onRspQrySettlementInfo", "onRspSettlementInfoConfirm", "onRspQryInstrument",
-    "onRspQryTradingAccount", "onRspQryInvestorPosition", "onRspQryOrder", "onRspQryTrade", "onRspOrderInsert",
+    "onRspQryTradingAccount", "onRspQryInvestorPosition", "onRspQryInstrumentMarginRate",
+    "onRspQryInstrumentCommissionRate", "onRspQryOrder", "onRspQryTrade", "onRspOrderInsert",
     "onErrRtnOrderInsert", "onRspOrderAction", "onErrRtnOrderAction", "onRtnOrder", "onRtnTrade",
     "onRtnInstrumentStatus",
 )  # fmt: skip

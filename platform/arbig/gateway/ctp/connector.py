@@ -43,6 +43,7 @@ from arbig.gateway.ctp.latch import AGAIN, Latch
 from arbig.gateway.ctp.order_keys import OrderKeys
 from arbig.gateway.ctp.pace import Pace
 from arbig.gateway.ctp.queries import QueryQueue, QueryRefused
+from arbig.gateway.ctp.rates import MARGIN, RateBook
 from arbig.gateway.ctp.reconnect import PAUSES, Attempts, NoAnswer, Refused, reason_of
 from arbig.gateway.ctp.session_time import SessionTime
 from arbig.gateway.ctp.settings import CtpSettings
@@ -69,7 +70,7 @@ from arbig.gateway.ctp.translate import (
     trade_from_ctp,
     words_of,
 )
-from arbig.gateway.port import MARKET_DATA, TRADING, Lamp, Listener, NotConnected
+from arbig.gateway.port import MARKET_DATA, TRADING, ContractRates, Lamp, Listener, NotConnected
 from arbig.runtime.clock import Clock
 
 log = structlog.get_logger()
@@ -103,9 +104,11 @@ class CtpConnector:
         pauses: Sequence[float] = PAUSES,
         quiet: float = QUIET,
         latch: Latch | None = None,
+        rates: RateBook | None = None,
     ) -> None:
         self._account = account
         self._latch = latch or Latch(account)
+        self._rates = rates or RateBook()
         self._apis = apis
         self._clock = clock
         self._calendar = calendar
@@ -160,6 +163,8 @@ class CtpConnector:
             "onRspQryInstrument": self._on_row,
             "onRspQryTradingAccount": self._on_row,
             "onRspQryInvestorPosition": self._on_row,
+            "onRspQryInstrumentMarginRate": self._on_row,
+            "onRspQryInstrumentCommissionRate": self._on_row,
             "onRspQryOrder": self._on_row,
             "onRspQryTrade": self._on_row,
             "onRspOrderInsert": self._on_insert_refused,
@@ -194,6 +199,9 @@ class CtpConnector:
     def refusal(self) -> str | None:
         return self._refusals.get(TRADING)
 
+    def rates(self) -> Sequence[ContractRates]:
+        return self._rates.rates(self._symbols)
+
     @property
     def status(self) -> dict[str, object]:
         """What was counted; no secret, no user's name."""
@@ -220,6 +228,9 @@ class CtpConnector:
             for api in (self._td, self._md):
                 if api is not None:
                     end(api, self._apis)
+
+    def turn_in(self) -> float:
+        return self._orders_pace.wait(self._clock.monotonic())
 
     def insert(self, wish: InsertOrder) -> None:
         """Under the counter's rate: an order may wait a moment for its turn, and certainly never goes out later."""
@@ -272,8 +283,8 @@ class CtpConnector:
         if not self._is_in:
             raise NotConnected("the counter is not connected")
         number = next(self._answers)
-        if subject is Subject.CLOCK:
-            answer = Answer(number=number, clock=self._clock_row())
+        if subject in (Subject.CLOCK, Subject.STATEMENT):  # CTP's statement is a text for people
+            answer = Answer(number=number, clock=self._clock_row() if subject is Subject.CLOCK else None)
             self._listen().on_answer(answer)
             return answer
         try:
@@ -459,6 +470,7 @@ class CtpConnector:
         await self._until_quiet()
         self._is_replayed = True
         self._say(ReplayEnd(flow=0))
+        self._spawn(self._keep_rates(), self._session_tasks)
         await self._keep_positions()
 
     async def _confirm_settlement(self) -> None:
@@ -674,6 +686,31 @@ class CtpConnector:
                 return
             except QueryRefused as error:
                 log.warning(f"positions: {error}")
+
+    async def _keep_rates(self) -> None:
+        """Margin and fees of every contract in use, once a trading day, behind all that matters more."""
+        while True:
+            await self._clock.sleep(self._queries.spacing)
+            self._rates.turn_to(self._day())
+            question = self._rates.missing(self._symbols)
+            if question is None or self._queries.is_busy:
+                continue
+            try:
+                await self._ask_rate(*question)
+            except NotConnected:
+                return
+            except QueryRefused as error:
+                log.warning(f"{question[1]}: {error}; config/instruments.yaml is used today")
+                self._rates.hear(*question, ())
+
+    async def _ask_rate(self, kind: str, symbol: str) -> None:
+        request = {"BrokerID": self._account.broker_id, "InvestorID": self._user, "InstrumentID": symbol,
+                   "ExchangeID": str(self._exchange_of(symbol) or "")}  # fmt: skip
+        if kind == MARGIN:
+            call, request = self._td.reqQryInstrumentMarginRate, request | {"HedgeFlag": "1"}
+        else:
+            call = self._td.reqQryInstrumentCommissionRate
+        await self._ask(f"{kind} of {symbol}", call, request, lambda rows: self._rates.hear(kind, symbol, rows))
 
     # ---- market data ----
 

@@ -12,6 +12,7 @@ from arbig.gateway.ctp.api import real_apis
 from arbig.gateway.ctp.connector import CtpConnector
 from arbig.gateway.ctp.examination import Examination
 from arbig.gateway.ctp.latch import Latch, latch_file
+from arbig.gateway.ctp.rates import RateBook
 from arbig.gateway.ctp.settings import load_ctp
 from arbig.runtime.broker import check_gateway
 from arbig.runtime.calendar import load_calendar
@@ -34,6 +35,7 @@ def open_ctp(settings: Settings, clock: Clock, book: InstrumentBook) -> CtpConne
         settings.account_id,
         settings.data / "ctp" / settings.account_id,
         latch=Latch(account, latch_file(settings)),
+        rates=RateBook(settings.data / "ctp" / settings.account_id / "rates.json"),
     )
 
 

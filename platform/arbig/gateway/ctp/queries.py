@@ -52,6 +52,11 @@ class QueryQueue:
         """What `GetFrontInfo` says about this front; nothing, when it says nothing."""
         self.spacing = min(1.05 / per_second, SPACING) if per_second >= 1 else SPACING
 
+    @property
+    def is_busy(self) -> bool:
+        """Somebody asks, or waits to."""
+        return self._turn.locked()
+
     async def ask(
         self,
         name: str,
