@@ -57,7 +57,7 @@ def report(ref: int, request_id: str, status: Status, traded: int = 0, sys_id: s
     return OrderReport(
         flow=flow,
         order_ref=ref,
-        memo=memo_of(request_id),
+        memo=memo_of(request_id, "MaRsiStrategy"),
         order_sys_id=sys_id or f"S{ref}",
         symbol="au2512",
         exchange=Exchange.SHFE,
@@ -149,18 +149,20 @@ def test_a_refusal_and_its_status_are_one_transaction(lives: Lives) -> None:
 def test_what_was_being_sent_and_is_not_at_the_counter_never_arrived(lives: Lives) -> None:
     lives.journal.admit(command("r1"))
     lives.journal.admit(command("r2"))
-    lives.die().reconcile([report(2, "r2", Status.NOTTRADED)], [], NOW)
+    lives.die().reconcile([report(2, "r2", Status.NOTTRADED)], [])
+    lives.journal.give_up(lives.journal.in_flight(), NOW)
     assert [(order.request_id, str(order.status), order.detail) for order in lives.told(Kind.ORDER)] == [
         ("r2", "NOTTRADED", None),
         ("r1", "REJECTED", Detail.NOT_SENT),
     ]
-    assert lives.journal.in_flight() == []
+    assert lives.journal.in_flight() == {}
 
 
 def test_an_order_found_after_it_was_given_up_is_adopted_and_cancelled(lives: Lives) -> None:
     lives.journal.admit(command("r1"))
-    lives.journal.reconcile([], [], NOW)
+    lives.journal.give_up(["1"], NOW)
     (target,) = lives.journal.record([report(1, "r1", Status.NOTTRADED)])
+    assert lives.die().cancels_wanted() == [target._replace(order_sys_id="S1")], "until the counter has answered"
     lives.journal.record([report(1, "r1", Status.CANCELLED)])
     assert target.order_ref == 1
     assert lives.statuses() == ["REJECTED+NOT_SENT", "NOTTRADED+LATE_ACK", "CANCELLED"]
@@ -176,7 +178,7 @@ def test_a_trade_before_its_order_waits_for_it(lives: Lives) -> None:
 
 def test_a_trade_nobodys_order_explains_is_somebody_elses(lives: Lives) -> None:
     lives.journal.record([trade(7, 1)])
-    lives.journal.reconcile([], [], NOW)
+    lives.journal.reconcile([], [])
     (told,) = lives.told(Kind.TRADE)
     assert (told.strategy_name, told.request_id, told.order_id) == ("", None, "20251015.SHFE.S7")
 
@@ -186,7 +188,7 @@ def test_an_order_with_our_reference_and_another_memo_is_not_ours(lives: Lives) 
     lives.journal.record([report(1, "another terminal", Status.NOTTRADED, sys_id="X1")])
     (told,) = lives.told(Kind.ORDER)
     assert (told.request_id, told.order_id) == (None, "20251015.SHFE.X1")
-    assert lives.journal.in_flight() == ["1"]
+    assert lives.journal.in_flight() == {"1": 1}
 
 
 def test_a_counters_reject_and_a_refused_cancel_keep_their_numbers(lives: Lives) -> None:
@@ -290,7 +292,7 @@ def test_callbacks_in_any_order_any_number_of_times_end_in_one_state(
         lives.journal.record(heard[start:stop])
         if number == death % 3:
             lives.die()
-    lives.journal.reconcile([], [], NOW)
+    lives.journal.reconcile([], [])
     events = [event.payload for event in lives.journal.unpublished(10_000)]
     found = {order.request_id or order.order_id: order for order in lives.journal.orders(DAY)}
     trades = lives.told(Kind.TRADE)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, ClassVar
 
@@ -33,24 +33,30 @@ from arbig.domain.instruments import InstrumentBook
 from arbig.domain.messages import EventType, Heartbeat, MessageError, decode
 from arbig.domain.sessions import Sessions
 from arbig.gateway.door import Door, State
+from arbig.gateway.doubts import APART, Doubts
 from arbig.gateway.port import Connector, NotConnected
 from arbig.gateway.publisher import EventPublisher
 from arbig.gateway.routes import add_routes
+from arbig.gateway.sender import Sender
 from arbig.gateway.sim import SimConnector, SocketLink
 from arbig.gateway.subscriber import CommandSubscriber
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
+from arbig.runtime.files import read_yaml
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
-from arbig.runtime.settings import Settings
+from arbig.runtime.settings import Settings, SettingsError
 from arbig.runtime.simulation import SimulationConfig, load_simulation
-from arbig.store.journal import Journal
+from arbig.store.journal import CancelTarget, Journal
 from arbig.store.sqlite import StoreError
 
 log = structlog.get_logger()
-UNKNOWN_AFTER = 1.0
-"""Wall seconds without an echo until an order is said to be UNKNOWN."""
+UNKNOWN_AFTER = 0.75
+"""Wall seconds without an echo until an order is said to be UNKNOWN: within one."""
+LOOK_AT_FLIGHT = 0.25
+RECONCILE_AGAIN = 2.0
+BY_HAND = "manual"
 BROKERS_FRONT_WITHIN = 20.0
 """Wall seconds a start waits for a broker's front; at night and at weekends there is none, and the house comes up."""
 
@@ -70,12 +76,20 @@ class GatewayService(Service):
         self.book: InstrumentBook = load_instruments(settings)
         self.is_simulated = settings.gateway == "sim"
         self.connector: Connector = connector or _connector(settings, clock, self.simulation, self.book)
-        self.journal = Journal(settings.data / "db" / "gateway.db", settings.account_id)
+        self.journal = _journal(settings)
         self.door = Door(self.journal, clock)
         self.publisher = EventPublisher(bus, self.journal, clock)
-        self.subscriber = CommandSubscriber(
-            self.journal, self.connector, self.publisher, self.door, clock, ready=lambda: self.reconciled, now=self.now
+        self.sender = Sender(
+            self.journal,
+            self.connector,
+            self.door,
+            clock,
+            ready=lambda: self.reconciled,
+            now=self.now,
+            wake=self.publisher.wake,
         )
+        self.subscriber = CommandSubscriber(self.journal, self.connector, self.publisher, self.sender, self.now)
+        self.doubts = Doubts()
         self.reconciled = False
         self.epoch: str | None = None
         self.session_time: datetime | None = None
@@ -86,14 +100,21 @@ class GatewayService(Service):
 
     async def start(self) -> None:
         await self._enter_epoch()
+        self._own_up()
         self.spawn(self.publisher.publish_events(), "events")
         self.spawn(self.publisher.publish_ticks(), "ticks")
         self.spawn(self.connector.run(self, lambda: self.journal.flow), "connector")
         await self._first_connection()
         self.spawn(self._take_commands(), "commands")
         self.spawn(self._watch_in_flight(), "in flight")
+        self.spawn(self.sender.watch(), "sender")
         if self.is_simulated:
             self.spawn(self._start_the_clock(), "start")
+
+    def _own_up(self) -> None:
+        """What an earlier life left behind: orders that waited were never sent, of those being sent nobody knows."""
+        self.journal.abandon_waiting(self.now())
+        self.journal.unknown(self.journal.in_flight(), self.now())
 
     async def _first_connection(self) -> None:
         """A simulated exchange is waited for. A broker's front may be closed, or refuse us: the house comes up with its
@@ -129,6 +150,7 @@ class GatewayService(Service):
             "ticks": self.publisher.ticks,
             "ticks_dropped": self.publisher.dropped,
             "commands": self.subscriber.commands,
+            "orders_waiting": self.sender.waiting,
             "trading_state": self.door.standing.state,
         }
 
@@ -172,8 +194,13 @@ class GatewayService(Service):
         self.reconciled = self.publisher.connected = False
         if self._reconciling is not None:
             self._reconciling.cancel()
-        self.journal.unknown(self.journal.in_flight(), self.now())
-        self.journal.happened(EventType.DISCONNECTED, self.now(), self.trading_day, reason)
+        self.doubts.lost()
+        try:
+            self.sender.lost()
+            self.journal.unknown(self.journal.in_flight(), self.now())
+            self.journal.happened(EventType.DISCONNECTED, self.now(), self.trading_day, reason)
+        except StoreError as error:
+            self.die(error)
         self.publisher.wake()
 
     def on_alarm(self, message: str) -> None:
@@ -213,31 +240,52 @@ class GatewayService(Service):
         late = self.journal.record(told)
         crash_point("gw.after_journal")
         told.clear()
+        self.sender.heard()
         for target in late:
             self.subscriber.cancel(target)
         self.publisher.wake()
 
     def _on_day(self, mark: DayMark) -> None:
-        event = EventType.SETTLED if mark.settled else EventType.TRADING_DAY
         self.session_time = mark.session_time
         self.publisher.add_clock(mark)
-        self.journal.happened(event, mark.session_time, mark.trading_day)
-        if not mark.settled:
+        if mark.settled:
+            self.journal.day_settled(mark.trading_day, mark.session_time)
+        else:
             self.journal.trading_day = mark.trading_day
-            self.journal.forget(mark.trading_day)
+            self._turn_to(mark.trading_day)
         self.publisher.wake()
+
+    def _turn_to(self, day: date) -> None:
+        if self.journal.day_is(day, self.now()):
+            self.journal.forget(day)
 
     async def _reconcile(self) -> None:
         """The replay has ended: ask for everything, resolve what was in doubt, then take orders again."""
-        try:
-            orders = await self.connector.query(Subject.ORDERS)
-            trades = await self.connector.query(Subject.TRADES)
-            positions = await self.connector.query(Subject.POSITIONS)
-        except NotConnected:
-            return
-        for answer in (orders, trades, positions):
-            self.forget(answer)
-        late = self.journal.reconcile(orders.orders, trades.trades, self.now())
+        while True:
+            try:
+                await self._compare()
+                return
+            except NotConnected as error:
+                if not self.connector.connected:  # the next log-in begins anew
+                    return
+                log.warning(f"not reconciled: {error}", again_after=RECONCILE_AGAIN)
+                await self.clock.sleep(RECONCILE_AGAIN)
+
+    async def _compare(self) -> None:
+        doubted, asked_at = self.journal.in_flight(), self.clock.monotonic()
+        orders = await self.connector.query(Subject.ORDERS)
+        answered_at = self.clock.monotonic()
+        trades = await self.connector.query(Subject.TRADES)
+        self.forget(orders)
+        self.forget(trades)
+        late = self.journal.reconcile(orders.orders, trades.trades)
+        self._weigh(doubted, asked_at, answered_at)
+        while self.journal.in_flight():
+            await self.clock.sleep(APART)
+            late += await self._ask_again()
+        self._turn_to(self.trading_day or self.now().date())
+        positions = await self.connector.query(Subject.POSITIONS)
+        self.forget(positions)
         self.journal.snapshot(positions.positions, self.now(), self.trading_day or self.now().date())
         self.reconciled = self.publisher.connected = True
         for target in (*late, *self.journal.cancels_wanted()):
@@ -248,6 +296,24 @@ class GatewayService(Service):
             self.connector.start()
         self._reconciled_once.set()
         log.info("connected and reconciled", orders=len(orders.orders), trades=len(trades.trades))
+
+    async def _ask_again(self) -> list[CancelTarget]:
+        """What the counter has of the orders in doubt, and of those given up a moment ago. Returned: orders that we
+        thought it had not. Raises NotConnected."""
+        doubted, asked_at = self.journal.in_flight(), self.clock.monotonic()
+        answer = await self.connector.query(Subject.ORDERS)
+        self.forget(answer)
+        refs = {*doubted.values(), *self.doubts.provisional(asked_at)}
+        late = self.journal.record([report for report in answer.orders if report.order_ref in refs])
+        self._weigh(doubted, asked_at, self.clock.monotonic())
+        self.sender.heard()
+        self.publisher.wake()
+        return late
+
+    def _weigh(self, doubted: Mapping[str, int], asked_at: float, answered_at: float) -> None:
+        gone = self.doubts.answered(doubted, self.journal.in_flight(), asked_at, answered_at)
+        if gone:
+            self.journal.give_up(gone, self.now())
 
     # ---- our own tasks ----
 
@@ -304,16 +370,27 @@ class GatewayService(Service):
             log.info("the clock starts after the reconnect")
 
     async def _watch_in_flight(self) -> None:
-        """An order nobody has spoken of for a second is said to be UNKNOWN."""
-        since: dict[str, float] = {}
+        """An order nobody has spoken of is said to be UNKNOWN within a second; then the counter is asked, until it has
+        decided. It is also asked about orders that were given up on."""
         while True:
-            await self.clock.sleep(UNKNOWN_AFTER / 2)
+            await self.clock.sleep(LOOK_AT_FLIGHT)
             now = self.clock.monotonic()
-            since = {order_id: since.get(order_id, now) for order_id in self.journal.in_flight()}
-            overdue = [order_id for order_id, first in since.items() if now - first >= UNKNOWN_AFTER]
-            if overdue:
-                self.journal.unknown(overdue, self.now())
+            flying = self.sender.unechoed
+            overdue = flying is not None and now - flying.sent_at >= UNKNOWN_AFTER
+            if flying is not None and overdue:
+                self.journal.unknown([flying.order_id], self.now())
                 self.publisher.wake()
+            if self.reconciled and (overdue or self.doubts.is_look_due(now)):
+                try:
+                    late = await self._ask_again()
+                except NotConnected as error:
+                    log.warning(f"an order is in doubt and the counter does not answer: {error}")
+                    await self.clock.sleep(APART)
+                    continue
+                for target in late:
+                    self.subscriber.cancel(target)
+                if overdue:
+                    await self.clock.sleep(APART - LOOK_AT_FLIGHT)
 
     async def included(self, answer: Answer) -> dict[str, str]:
         """Per stream the last entry an answer of the counter includes."""
@@ -336,6 +413,25 @@ def _beats(batch: Sequence[tuple[str, bytes]]) -> list[Heartbeat]:
         except MessageError:
             continue
     return found
+
+
+def _journal(settings: Settings) -> Journal:
+    """Raises SettingsError, one line: a second Gateway, or a damaged file, is nothing that a restart mends."""
+    try:
+        return Journal(settings.data / "db" / "gateway.db", settings.account_id, lambda: _owners(settings))
+    except StoreError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _owners(settings: Settings) -> list[str]:
+    """Whose orders may come back from a counter after the journal was lost."""
+    names = [BY_HAND]
+    for path in sorted((settings.config / "strategies").glob("*.y*ml")):
+        try:
+            names.append(str(read_yaml(path)["strategy_name"]))
+        except (SettingsError, OSError, KeyError, TypeError):
+            log.warning(f"{path}: no strategy_name; orders of that strategy would not be recognised")
+    return names
 
 
 def _connector(settings: Settings, clock: Clock, simulation: SimulationConfig, book: InstrumentBook) -> Connector:

@@ -1,4 +1,4 @@
-"""CommandSubscriber: `stream:cmd` to the counter. Journal first, then send once; a repeat is answered, never sent."""
+"""CommandSubscriber: `stream:cmd` to journal and sender. Journal first, then sent once; a repeat is answered."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import structlog
 
 from arbig.bus.port import Entry
 from arbig.bus.topics import ORDER_STATUS
-from arbig.domain.counter import CancelOrder, InsertOrder
-from arbig.domain.messages import SHANGHAI, CommandData, CommandType, Detail, MessageError, decode, encode
-from arbig.gateway.door import Door
+from arbig.domain.counter import CancelOrder
+from arbig.domain.messages import SHANGHAI, CommandData, CommandType, MessageError, decode, encode
+from arbig.domain.orders import OrderState
 from arbig.gateway.port import Connector, NotConnected
 from arbig.gateway.publisher import EventPublisher
-from arbig.runtime.clock import Clock
+from arbig.gateway.sender import Sender
 from arbig.runtime.crash import crash_point
-from arbig.store.journal import Admission, CancelTarget, Journal, Row
+from arbig.store.journal import CancelTarget, Journal
 
 log = structlog.get_logger()
 LIFETIME = timedelta(seconds=3)
@@ -25,24 +25,20 @@ FIRST_REDIS_TIME = 10**12
 
 
 class CommandSubscriber:
-    """`ready` says whether the connection stands and is reconciled; `now` is the session time that answers carry."""
+    """`now` is the session time that answers carry."""
 
     def __init__(
         self,
         journal: Journal,
         connector: Connector,
         publisher: EventPublisher,
-        door: Door,
-        clock: Clock,
-        ready: Callable[[], bool],
+        sender: Sender,
         now: Callable[[], datetime],
     ) -> None:
         self._journal = journal
         self._connector = connector
         self._publisher = publisher
-        self._door = door
-        self._clock = clock
-        self._ready = ready
+        self._sender = sender
         self._now = now
         self._handlers: dict[CommandType, Callable[[CommandData, Entry], Awaitable[None]]] = {
             CommandType.SEND_ORDER: self._on_send,
@@ -63,49 +59,19 @@ class CommandSubscriber:
         crash_point("gw.before_ack")
 
     async def _on_send(self, command: CommandData, entry: Entry) -> None:
-        admission = self._admit(command, entry)
+        expires_at = command.expires_at or _default_expiry(entry)
+        waits = not self._sender.is_free
+        refused = self._sender.refusal(OrderState.from_command(command), expires_at)
+        if refused is not None:
+            admission = self._journal.refuse(command, refused.detail, refused.reason, self._now())
+        else:
+            admission = self._journal.admit(command, waits)
         crash_point("gw.after_commit")
         if not admission.is_new and admission.stored is not None:
             await self._publisher.say_again(ORDER_STATUS.name, encode(admission.stored))
         elif admission.is_to_be_sent:
-            self._send(admission.row)
+            self._sender.take(admission.row, expires_at, waits)
         self._publisher.wake()
-
-    def _admit(self, command: CommandData, entry: Entry) -> Admission:
-        expires_at = command.expires_at or _default_expiry(entry)
-        if expires_at is not None and self._clock.now() > expires_at:
-            return self._journal.refuse(
-                command, Detail.EXPIRED, f"it expired at {expires_at:%H:%M:%S.%f}"[:-3], self._now()
-            )
-        if not self._ready():
-            return self._journal.refuse(
-                command, Detail.NOT_SENT, "the counter is not connected 未连接柜台", self._now()
-            )
-        refusal = self._door.refusal(command.offset)
-        if refusal is not None:
-            return self._journal.refuse(command, Detail.DENIED, refusal, self._now())
-        return self._journal.admit(command)
-
-    def _send(self, row: Row) -> None:
-        order = row.state
-        wish = InsertOrder(
-            order_ref=row.order_ref or 0,
-            memo=row.memo or "",
-            symbol=order.symbol,
-            exchange=order.exchange,
-            direction=order.direction,
-            offset=order.offset,
-            order_type=order.order_type,
-            price=order.price,
-            volume=order.volume,
-        )
-        crash_point("gw.before_send")
-        try:
-            self._connector.insert(wish)
-        except NotConnected as error:
-            self._journal.not_sent(row.order_id, str(error), self._now())
-            return
-        crash_point("gw.after_send")
 
     async def _on_cancel(self, command: CommandData, entry: Entry) -> None:
         target = self._journal.cancel(command)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -32,10 +33,11 @@ from arbig.domain.messages import (
     encode,
 )
 from arbig.domain.orders import OrderState, merge
-from arbig.store.sqlite import SqliteFile, lay_out_log
+from arbig.store.sqlite import SqliteFile, explained, lay_out_log
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 KEPT = timedelta(days=10)
+OWNER_LETTERS, REQUEST_LETTERS = 4, 8
 NOTHING_HELD = "0/0/0/0/0.000000"
 
 STANDING = """
@@ -44,7 +46,8 @@ CREATE TABLE standing (
     number INTEGER NOT NULL
 );
 """
-UPGRADES = {1: STANDING}
+NAMELESS = "CREATE INDEX orders_nameless ON orders (memo) WHERE request_id IS NULL;"
+UPGRADES = {1: STANDING, 2: NAMELESS}
 SCHEMA = f"""
 {STANDING}
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -62,6 +65,7 @@ CREATE TABLE orders (
     state BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX orders_by_exchange_id ON orders (trading_day, exchange, order_sys_id) WHERE order_sys_id IS NOT NULL;
+{NAMELESS}
 CREATE INDEX orders_at_work ON orders (active) WHERE active = 1;
 CREATE TABLE cancels (request_id TEXT PRIMARY KEY, order_request_id TEXT, order_id TEXT) WITHOUT ROWID;
 CREATE INDEX cancels_of_order ON cancels (order_request_id);
@@ -97,6 +101,7 @@ class Kind(StrEnum):
 class Sending(StrEnum):
     """How sure we are that the counter has the order."""
 
+    WAITING = "WAITING"  # the row is there, another order is before it: the wish has certainly not gone out
     SENDING = "SENDING"  # the row is there, the wish may or may not have gone out
     SENT = "SENT"  # the counter has spoken of it
     NOT_SENT = "NOT_SENT"  # it never reached the counter
@@ -133,7 +138,7 @@ class Admission(NamedTuple):
 
     @property
     def is_to_be_sent(self) -> bool:
-        return self.is_new and self.row.sending is Sending.SENDING
+        return self.is_new and self.row.sending in (Sending.WAITING, Sending.SENDING)
 
 
 class CancelTarget(NamedTuple):
@@ -147,34 +152,45 @@ _decode_state = msgspec.json.Decoder(OrderState).decode
 _decode_trade = msgspec.json.Decoder(TradeReport).decode
 
 
-def memo_of(request_id: str) -> str:
-    """Twelve characters that the counter echoes: sixty bits of the request's identity."""
-    return base64.b32encode(hashlib.sha256(request_id.encode()).digest()[:8])[:12].decode()
+def memo_of(request_id: str, strategy_name: str | None) -> str:
+    """Twelve characters that the counter echoes: twenty bits of the strategy's name, forty of the request's. When all
+    else is lost, they still say whose order it is."""
+    return _hashed(strategy_name or "", OWNER_LETTERS) + _hashed(request_id, REQUEST_LETTERS)
+
+
+def _hashed(text: str, letters: int) -> str:
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()[:8])[:letters].decode()
 
 
 class Journal:
     """Opened by one process at a time. Nothing here awaits: each call is one short transaction. `trading_day` is the
-    counter's, kept up to date by whoever hears it: an order belongs to it until the counter says otherwise."""
+    counter's, kept up to date by whoever hears it: an order belongs to it until the counter says otherwise.
+    `strategies` are the names that a memo may stand for: until a new journal has first been reconciled, the orders that
+    the counter tells of may be ours, of a journal that was lost."""
 
-    def __init__(self, path: Path, account_id: str) -> None:
+    def __init__(self, path: Path, account_id: str, strategies: Callable[[], Iterable[str]] = tuple) -> None:
         self.account_id = account_id
         self.trading_day: date | None = None
         self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "Gateway", UPGRADES)
         self._db = self._file.connection
         with self._file.transaction():
             self._next_ref = max(self._meta("next_order_ref", 1), self._highest_ref() + 1)
+            self._is_new = not self._meta("reconciled", 0)
+            self._owners = {_hashed(name, OWNER_LETTERS): name for name in (strategies() if self._is_new else ())}
+            self._has_nameless = bool(self._select("request_id IS NULL AND memo > '' LIMIT 1"))
         lay_out_log(path)
 
     # ---- commands ----
 
-    def admit(self, command: CommandData) -> Admission:
-        """A SEND_ORDER: its row, reference and order_id, on disk when this returns. Known already: its state."""
-        known = self._by("request_id", command.request_id)
+    def admit(self, command: CommandData, waits: bool = False) -> Admission:
+        """A SEND_ORDER: its row, reference and order_id, on disk when this returns; `waits`: not to be sent yet. Known
+        already: its state."""
+        known = self._known(command)
         if known is not None:
             return Admission(known, False, self._told(known))
         with self._file.transaction():
             cancelled = self._is_cancelled(command.request_id)
-            row = self._insert(command, Sending.SENDING)
+            row = self._insert(command, Sending.WAITING if waits else Sending.SENDING)
             if cancelled:
                 self._withhold(row, Detail.NOT_SENT, "it was cancelled before it was sent", command.timestamp)
                 row = row._replace(sending=Sending.NOT_SENT)
@@ -182,7 +198,7 @@ class Journal:
 
     def refuse(self, command: CommandData, detail: Detail, reason: str, when: datetime) -> Admission:
         """A SEND_ORDER that must not go out: its row and its REJECTED status in one transaction."""
-        known = self._by("request_id", command.request_id)
+        known = self._known(command)
         if known is not None:
             return Admission(known, False, self._told(known))
         with self._file.transaction():
@@ -190,12 +206,26 @@ class Journal:
             self._withhold(row, detail, reason, when)
         return Admission(row, True)
 
-    def not_sent(self, order_id: str, reason: str, when: datetime) -> None:
-        """The wish certainly did not go out."""
+    def now_sending(self, order_id: str) -> bool:
+        """Its turn has come. False when it waits no more."""
+        with self._file.transaction():
+            found = self._run(
+                "UPDATE orders SET sending = 'SENDING' WHERE order_id = ? AND sending = 'WAITING'", (order_id,)
+            )
+        return found.rowcount == 1
+
+    def withhold(self, order_id: str, detail: Detail, reason: str, when: datetime) -> None:
+        """The wish certainly did not go out, and never will."""
         row = self._by("order_id", order_id)
-        if row is not None and row.sending is Sending.SENDING:
+        if row is not None and row.sending in (Sending.WAITING, Sending.SENDING):
             with self._file.transaction():
-                self._withhold(row, Detail.NOT_SENT, reason, when)
+                self._withhold(row, detail, reason, when)
+
+    def abandon_waiting(self, when: datetime) -> None:
+        """Of an earlier life: whoever was to send them is gone."""
+        with self._file.transaction():
+            for row in self._select("active = 1 AND sending = 'WAITING'"):
+                self._withhold(row, Detail.NOT_SENT, "the Gateway ended before it was sent", when)
 
     def unknown(self, order_ids: Iterable[str], when: datetime) -> None:
         """Sent, and no word of it: said aloud."""
@@ -211,14 +241,17 @@ class Journal:
     def cancel(self, command: CommandData) -> CancelTarget | None:
         """A CANCEL_ORDER: remembered; returned is what to cancel now, None when there is nothing (yet, or any more)."""
         with self._file.transaction():
-            seen = self._db.execute(
+            seen = self._run(
                 "INSERT OR IGNORE INTO cancels VALUES (?, ?, ?)",
                 (command.request_id, command.order_request_id, command.order_id),
             )
             row = self._cancelled_row(command)
             if row is None or not row.state.is_active:
                 return None
-            self._db.execute("UPDATE orders SET cancel_wanted = 1 WHERE order_id = ?", (row.order_id,))
+            if row.sending is Sending.WAITING:
+                self._withhold(row, Detail.NOT_SENT, "it was cancelled before it was sent", command.timestamp)
+                return None
+            self._run("UPDATE orders SET cancel_wanted = 1 WHERE order_id = ?", (row.order_id,))
         return _target(row) if seen.rowcount else None
 
     def cancels_wanted(self) -> list[CancelTarget]:
@@ -242,19 +275,27 @@ class Journal:
                 self._set_meta("flow", flow)
         return late
 
-    def reconcile(
-        self, orders: Sequence[OrderReport], trades: Sequence[TradeReport], when: datetime
-    ) -> list[CancelTarget]:
-        """The counter's own list, asked for after its replay ended: what it has is adopted, what was being sent and
-        is not in it never arrived. Trades whose order nobody knows are somebody else's."""
+    def reconcile(self, orders: Sequence[OrderReport], trades: Sequence[TradeReport]) -> list[CancelTarget]:
+        """The counter's own lists, asked for after its replay ended: what it has is adopted. Trades whose order nobody
+        knows are somebody else's."""
         late = self.record([*orders, *trades])
         with self._file.transaction():
-            for row in self._select("sending = 'SENDING' AND active = 1"):
-                self._withhold(row, Detail.NOT_SENT, "the counter does not have it: it never arrived", when)
-            for (report,) in self._db.execute("SELECT report FROM parked ORDER BY trade_id").fetchall():
+            for (report,) in self._run("SELECT report FROM parked ORDER BY trade_id").fetchall():
                 self._publish_trade(_decode_trade(report), None)
-            self._db.execute("DELETE FROM parked")
+            self._run("DELETE FROM parked")
+            if self._is_new:
+                self._set_meta("reconciled", 1)
+                self._is_new = False
         return late
+
+    def give_up(self, order_ids: Iterable[str], when: datetime) -> None:
+        """Orders that were being sent and that the counter, asked and asked again, does not have. What it says of them
+        afterwards still counts."""
+        with self._file.transaction():
+            for order_id in order_ids:
+                row = self._by("order_id", order_id)
+                if row is not None and row.sending is Sending.SENDING:
+                    self._withhold(row, Detail.NOT_SENT, "asked twice, the counter does not have it", when)
 
     def positions(self, positions: Iterable[PositionData]) -> None:
         """Sides of contracts as they are now: those that differ from what was last said are said."""
@@ -268,7 +309,7 @@ class Journal:
         with self._file.transaction():
             for position in positions:
                 self._show(position)
-            for (payload,) in self._db.execute("SELECT payload FROM positions").fetchall():
+            for (payload,) in self._run("SELECT payload FROM positions").fetchall():
                 last = decode(PositionData, payload)
                 if (last.symbol, last.direction) not in held:
                     self._show(
@@ -281,18 +322,25 @@ class Journal:
     ) -> None:
         """Something about the connection or the day, for `stream:event`."""
         with self._file.transaction():
-            event_id = f"E:gateway:{self.account_id}:{self._next_number('event_number')}"
-            told = EventData(
-                event=event,
-                source="gateway",
-                datetime=when,
-                message=message,
-                state=state,
-                account_id=self.account_id,
-                trading_day=trading_day,
-                event_id=event_id,
-            )
-            self._emit(event_id, Kind.EVENT, trading_day, encode(told))
+            self._happened(event, when, trading_day, message, state)
+
+    def day_settled(self, day: date, when: datetime) -> None:
+        """The books of a trading day are closed: said once."""
+        with self._file.transaction():
+            self._day_settled(day, when)
+
+    def day_is(self, day: date, when: datetime) -> bool:
+        """The counter's trading day. One that turned while nobody listened is said now: the one before is settled, and
+        a new one has begun. True when it is a new one."""
+        known = self._meta("day", 0)
+        if day.toordinal() <= known:
+            return False
+        with self._file.transaction():
+            self._set_meta("day", day.toordinal())
+            if known:
+                self._day_settled(date.fromordinal(known), when)
+                self._happened(EventType.TRADING_DAY, when, day)
+        return True
 
     def enter_epoch(self, epoch: str) -> int:
         """Redis as it is now. When it is another one than last time, what was said is lost: the day's orders, trades
@@ -306,18 +354,18 @@ class Journal:
             if known == 0:
                 return 0
             said = "entry_id IS NOT NULL AND kind <> 'event' AND trading_day = (SELECT max(trading_day) FROM events)"
-            return self._db.execute(f"UPDATE events SET entry_id = NULL WHERE {said}").rowcount
+            return self._run(f"UPDATE events SET entry_id = NULL WHERE {said}").rowcount
 
     # ---- the last door ----
 
     def standing(self) -> tuple[str, str, str, int] | None:
         """The trading state as it was last told, its reason, since when, and its number; None before the first."""
-        found = self._db.execute("SELECT state, reason, since, number FROM standing").fetchone()
+        found = self._run("SELECT state, reason, since, number FROM standing").fetchone()
         return None if found is None else (str(found[0]), str(found[1]), str(found[2]), int(found[3]))
 
     def set_standing(self, state: str, reason: str, since: str, number: int) -> None:
         with self._file.transaction():
-            self._db.execute("INSERT OR REPLACE INTO standing VALUES (1, ?, ?, ?, ?)", (state, reason, since, number))
+            self._run("INSERT OR REPLACE INTO standing VALUES (1, ?, ?, ?, ?)", (state, reason, since, number))
 
     # ---- what the Gateway asks ----
 
@@ -334,17 +382,15 @@ class Journal:
                 self._set_meta("next_order_ref", self._next_ref)
 
     def last_event(self) -> int:
-        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
+        return int(self._run("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
 
     def unpublished(self, limit: int) -> list[Unpublished]:
-        found = self._db.execute(
-            "SELECT id, kind, payload FROM events WHERE entry_id IS NULL ORDER BY id LIMIT ?", (limit,)
-        )
+        found = self._run("SELECT id, kind, payload FROM events WHERE entry_id IS NULL ORDER BY id LIMIT ?", (limit,))
         return [Unpublished(number, Kind(kind), payload) for number, kind, payload in found]
 
     def first_unpublished(self) -> float:
         """Id of the oldest event that is not on its stream yet; infinite when all are."""
-        (found,) = self._db.execute("SELECT min(id) FROM events WHERE entry_id IS NULL").fetchone()
+        (found,) = self._run("SELECT min(id) FROM events WHERE entry_id IS NULL").fetchone()
         return float("inf") if found is None else found
 
     def published(self, events: Sequence[Unpublished], entry_ids: Sequence[str]) -> None:
@@ -364,24 +410,44 @@ class Journal:
         return [self._told(row) for row in sorted(rows, key=lambda row: (row.order_ref or 0, row.order_id))]
 
     def trades(self, trading_day: date) -> list[bytes]:
-        """The day's trades as they were published."""
-        found = self._db.execute(
-            "SELECT payload FROM events WHERE kind = ? AND trading_day = ? ORDER BY id",
+        """The trades of this day and later ones, as they were published."""
+        found = self._run(
+            "SELECT payload FROM events WHERE kind = ? AND trading_day >= ? ORDER BY id",
             (Kind.TRADE, trading_day.isoformat()),
         )
         return [payload for (payload,) in found]
 
-    def in_flight(self) -> list[str]:
-        """Orders that were being sent and that nobody has spoken of."""
-        return [row.order_id for row in self._select("sending = 'SENDING' AND active = 1")]
+    def in_flight(self) -> dict[str, int]:
+        """Orders that were being sent and that nobody has spoken of, with their references."""
+        return {row.order_id: row.order_ref or 0 for row in self._select("sending = 'SENDING' AND active = 1")}
+
+    def is_in_flight(self, order_id: str) -> bool:
+        found = self._run("SELECT 1 FROM orders WHERE order_id = ? AND sending = 'SENDING'", (order_id,))
+        return found.fetchone() is not None
 
     def forget(self, trading_day: date) -> None:
-        """Published events of long ago are no longer needed to tell a replay; each stream's newest one stays."""
+        """What is long finished and published is no longer needed to tell a replay or a late word: events and orders of
+        more than ten days ago, but never those of the last trading day that had orders. Each stream's newest event
+        stays, and so does the next order reference."""
+        today = trading_day.isoformat()
         with self._file.transaction():
-            self._db.execute(
+            (previous,) = self._run("SELECT max(trading_day) FROM orders WHERE trading_day < ?", (today,)).fetchone()
+            kept = min((trading_day - KEPT).isoformat(), previous or today)
+            self._run(
                 "DELETE FROM events WHERE entry_id IS NOT NULL AND trading_day < ? "
                 "AND id NOT IN (SELECT max(id) FROM events GROUP BY kind)",
-                ((trading_day - KEPT).isoformat(),),
+                (kept,),
+            )
+            self._set_meta("next_order_ref", self._next_ref)
+            self._run(
+                "DELETE FROM orders WHERE active = 0 AND (trading_day < ? OR trading_day IS NULL AND order_ref < "
+                "(SELECT min(order_ref) FROM orders WHERE trading_day >= ?))",
+                (kept, kept),
+            )
+            self._run(
+                "DELETE FROM cancels WHERE coalesce(order_request_id, '') NOT IN "
+                "(SELECT request_id FROM orders WHERE request_id IS NOT NULL) "
+                "AND coalesce(order_id, '') NOT IN (SELECT order_id FROM orders)"
             )
 
     def close(self) -> None:
@@ -396,9 +462,9 @@ class Journal:
             OrderState.from_command(command), order_id=str(ref), account_id=self.account_id, trading_day=today
         )
         day = today.isoformat() if today else None
-        memo = memo_of(command.request_id)
+        memo = memo_of(command.request_id, command.strategy_name)
         row = Row(str(ref), ref, command.request_id, memo, command.exchange, None, day, sending, False, state)
-        self._db.execute(
+        self._run(
             "INSERT INTO orders (order_id, order_ref, request_id, memo, exchange, trading_day, sending, active, state) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)",
             (row.order_id, ref, row.request_id, memo, row.exchange, day, sending, _encode_state(state)),
@@ -406,7 +472,7 @@ class Journal:
         return row
 
     def _withhold(self, row: Row, detail: Detail, reason: str, when: datetime) -> None:
-        self._db.execute("UPDATE orders SET sending = 'NOT_SENT' WHERE order_id = ?", (row.order_id,))
+        self._run("UPDATE orders SET sending = 'NOT_SENT' WHERE order_id = ?", (row.order_id,))
         self._merge_order(row, row.state.denied(reason, when, detail).to_order_data())
 
     def _record(self, report: Report | InsertRejected | CancelRejected) -> CancelTarget | None:
@@ -423,20 +489,23 @@ class Journal:
     def _record_order(self, report: OrderReport) -> CancelTarget | None:
         row = self._row_of(report)
         is_late = row.sending is Sending.NOT_SENT
-        if row.sending in (Sending.SENDING, Sending.NOT_SENT) or (report.order_sys_id and not row.order_sys_id):
+        if row.sending not in (Sending.SENT, Sending.FOREIGN) or (report.order_sys_id and not row.order_sys_id):
             row = self._adopted(row, report)
         self._merge_order(
             row, _order_data(row.order_id, row.state, report, self.account_id, Detail.LATE_ACK if is_late else None)
         )
         self._unpark(row, report)
-        return _target(row) if is_late and report.status.is_active else None
+        if not (is_late and report.status.is_active):
+            return None
+        self._run("UPDATE orders SET cancel_wanted = 1 WHERE order_id = ?", (row.order_id,))
+        return _target(row)
 
     def _record_trade(self, report: TradeReport) -> None:
         row = self._by_exchange_id(report)
         if row is not None:
             self._publish_trade(report, row)
             return
-        self._db.execute(
+        self._run(
             "INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?, ?)",
             (report.trading_day.isoformat(), report.exchange, report.order_sys_id, report.trade_id, report.direction,
              msgspec.json.encode(report)),
@@ -446,7 +515,7 @@ class Journal:
         row = self._by("order_ref", report.order_ref)
         if row is None or row.sending is Sending.SENT:
             return
-        self._db.execute("UPDATE orders SET sending = 'SENT' WHERE order_id = ?", (row.order_id,))
+        self._run("UPDATE orders SET sending = 'SENT' WHERE order_id = ?", (row.order_id,))
         told = replace(
             row.state.to_order_data(),
             status=Status.REJECTED,
@@ -463,7 +532,7 @@ class Journal:
         row = self._by("order_ref", report.order_ref) if report.order_ref else None
         if row is None:
             return
-        self._db.execute("UPDATE orders SET cancel_wanted = 0 WHERE order_id = ?", (row.order_id,))
+        self._run("UPDATE orders SET cancel_wanted = 0 WHERE order_id = ?", (row.order_id,))
         event_id = f"O:{self.account_id}:{row.order_id}:cancel_refused:{self._next_number('refusal_number')}"
         told = replace(
             row.state.to_order_data(event_id),
@@ -473,18 +542,39 @@ class Journal:
         )
         self._emit(event_id, Kind.ORDER, report.trading_day, encode(told))
 
+    def _day_settled(self, day: date, when: datetime) -> None:
+        if day.toordinal() > self._meta("settled", 0):
+            self._set_meta("settled", day.toordinal())
+            self._happened(EventType.SETTLED, when, day)
+
+    def _happened(
+        self, event: EventType, when: datetime, trading_day: date | None, message: str = "", state: str | None = None
+    ) -> None:
+        event_id = f"E:gateway:{self.account_id}:{self._next_number('event_number')}"
+        told = EventData(
+            event=event,
+            source="gateway",
+            datetime=when,
+            message=message,
+            state=state,
+            account_id=self.account_id,
+            trading_day=trading_day,
+            event_id=event_id,
+        )
+        self._emit(event_id, Kind.EVENT, trading_day, encode(told))
+
     def _show(self, position: PositionData) -> None:
         shown = (
             f"{position.volume}/{position.frozen}/{position.yd_volume}/{position.yd_frozen or 0}/{position.price:.6f}"
         )
         key = (position.symbol, position.direction)
-        found = self._db.execute("SELECT shown FROM positions WHERE symbol = ? AND direction = ?", key).fetchone()
+        found = self._run("SELECT shown FROM positions WHERE symbol = ? AND direction = ?", key).fetchone()
         if (found[0] if found else NOTHING_HELD) == shown:
             return
         number = self._next_number("position_number")
         event_id = f"P:{self.account_id}:{position.trading_day}:{position.symbol}:{position.direction}:{number}"
         payload = encode(replace(position, event_id=event_id, account_id=self.account_id))
-        self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)", (*key, shown, payload))
+        self._run("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)", (*key, shown, payload))
         self._emit(event_id, Kind.POSITION, position.trading_day, payload)
 
     def _merge_order(self, row: Row, told: OrderData) -> None:
@@ -504,7 +594,7 @@ class Journal:
         self._emit(trade.event_id or trade.key, Kind.TRADE, trade.trading_day, encode(trade))
 
     def _save(self, order_id: str, state: OrderState) -> None:
-        self._db.execute(
+        self._run(
             "UPDATE orders SET state = ?, active = ?, trading_day = coalesce(trading_day, ?) WHERE order_id = ?",
             (
                 _encode_state(state),
@@ -518,7 +608,7 @@ class Journal:
         sending = row.sending if row.sending is Sending.FOREIGN else Sending.SENT
         day = report.trading_day.isoformat()
         sys_id = report.order_sys_id or row.order_sys_id
-        self._db.execute(
+        self._run(
             "UPDATE orders SET sending = ?, order_sys_id = ?, trading_day = ? WHERE order_id = ?",
             (sending, sys_id, day, row.order_id),
         )
@@ -534,7 +624,58 @@ class Journal:
         if report.order_ref >= self._next_ref and report.memo:
             self._next_ref = report.order_ref + 1
             self._set_meta("next_order_ref", self._next_ref)
-        return self._by_exchange_id(report) or self._insert_foreign(report)
+        known = self._by_exchange_id(report)
+        if known is None and own is None and self._is_new and report.order_ref:
+            known = self._insert_recovered(report)
+        return known or self._insert_foreign(report)
+
+    def _insert_recovered(self, report: OrderReport) -> Row | None:
+        """One of ours, of a journal that was lost: the memo names the strategy, the reference is the order's old name.
+        None when the memo is of nobody we know."""
+        owner = self._owners.get(report.memo[:OWNER_LETTERS])
+        if owner is None or len(report.memo) != OWNER_LETTERS + REQUEST_LETTERS:
+            return None
+        order_id, day = str(report.order_ref), report.trading_day.isoformat()
+        told = replace(_order_data(order_id, None, report, self.account_id), strategy_name=owner)
+        state = OrderState.from_order_data(told)
+        row = Row(order_id, report.order_ref, None, report.memo, report.exchange, report.order_sys_id or None, day,
+                  Sending.SENT, False, state)  # fmt: skip
+        self._run(
+            "INSERT INTO orders (order_id, order_ref, memo, exchange, order_sys_id, trading_day, sending, active, "
+            "state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row[:2], *row[3:8], int(state.is_active), _encode_state(state)),
+        )
+        self._has_nameless = True
+        return row
+
+    def _known(self, command: CommandData) -> Row | None:
+        """The row of this request; or the order that the counter told us of after our journal was lost, and that says
+        by its memo that this request has been sent already."""
+        known = self._by("request_id", command.request_id)
+        if known is not None or not self._has_nameless:
+            return known
+        memo = memo_of(command.request_id, command.strategy_name)
+        found = self._select("memo = ? AND request_id IS NULL", (memo,))
+        if not found:
+            return None
+        return self._named(found[0], command)
+
+    def _named(self, row: Row, command: CommandData) -> Row:
+        state = replace(
+            row.state,
+            request_id=command.request_id,
+            parent_id=command.parent_id,
+            strategy_name=command.strategy_name or "",
+            code_hash=command.code_hash,
+            run_id=command.run_id,
+            cause=command.cause,
+        )
+        with self._file.transaction():
+            self._run(
+                "UPDATE orders SET request_id = ?, state = ? WHERE order_id = ?",
+                (command.request_id, _encode_state(state), row.order_id),
+            )
+        return row._replace(request_id=command.request_id, state=state)
 
     def _insert_foreign(self, report: OrderReport) -> Row:
         day = report.trading_day.isoformat()
@@ -544,23 +685,25 @@ class Journal:
             return known
         sys_id, sending = report.order_sys_id or None, Sending.FOREIGN
         state = OrderState.from_order_data(_order_data(order_id, None, report, self.account_id))
-        self._db.execute(
-            "INSERT INTO orders (order_id, exchange, order_sys_id, trading_day, sending, active, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (order_id, report.exchange, sys_id, day, sending, int(state.is_active), _encode_state(state)),
+        memo = report.memo or None
+        self._run(
+            "INSERT INTO orders (order_id, memo, exchange, order_sys_id, trading_day, sending, active, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (order_id, memo, report.exchange, sys_id, day, sending, int(state.is_active), _encode_state(state)),
         )
-        return Row(order_id, None, None, None, report.exchange, sys_id, day, sending, False, state)
+        self._has_nameless = self._has_nameless or memo is not None
+        return Row(order_id, None, None, memo, report.exchange, sys_id, day, sending, False, state)
 
     def _unpark(self, row: Row, report: OrderReport) -> None:
         if not report.order_sys_id:
             return
         key = (report.trading_day.isoformat(), report.exchange, report.order_sys_id)
         where = "trading_day = ? AND exchange = ? AND order_sys_id = ?"
-        found = self._db.execute(f"SELECT report FROM parked WHERE {where} ORDER BY trade_id", key).fetchall()
+        found = self._run(f"SELECT report FROM parked WHERE {where} ORDER BY trade_id", key).fetchall()
         for (parked,) in found:
             self._publish_trade(_decode_trade(parked), row)
         if found:
-            self._db.execute(f"DELETE FROM parked WHERE {where}", key)
+            self._run(f"DELETE FROM parked WHERE {where}", key)
 
     def _cancelled_row(self, command: CommandData) -> Row | None:
         if command.order_request_id:
@@ -570,7 +713,7 @@ class Journal:
         return self._by("order_id", command.order_id) if command.order_id else None
 
     def _is_cancelled(self, request_id: str) -> bool:
-        found = self._db.execute("SELECT 1 FROM cancels WHERE order_request_id = ? LIMIT 1", (request_id,))
+        found = self._run("SELECT 1 FROM cancels WHERE order_request_id = ? LIMIT 1", (request_id,))
         return found.fetchone() is not None
 
     def _told(self, row: Row) -> OrderData:
@@ -579,6 +722,12 @@ class Journal:
         finer = f":{told.detail}" if told.detail else ""
         event_id = f"O:{self.account_id}:{row.order_id}:{told.status}:{told.traded}{finer}"
         return replace(told, event_id=event_id)
+
+    def _run(self, words: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(words, values)
+        except sqlite3.Error as error:
+            raise explained(self._file.path, error) from error
 
     def _by(self, column: str, value: object) -> Row | None:
         found = self._select(f"{column} = ?", (value,))
@@ -592,17 +741,17 @@ class Journal:
         return found[0] if found else None
 
     def _select(self, where: str, values: Sequence[object] = ()) -> list[Row]:
-        found = self._db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {where}", tuple(values))
+        found = self._run(f"SELECT {_COLUMNS} FROM orders WHERE {where}", tuple(values))
         return [_row(values) for values in found]
 
     def _emit(self, event_id: str, kind: Kind, day: date | None, payload: bytes) -> None:
-        self._db.execute(
+        self._run(
             "INSERT OR IGNORE INTO events (event_id, kind, trading_day, payload) VALUES (?, ?, ?, ?)",
             (event_id, kind, day.isoformat() if day else None, payload),
         )
 
     def _entry_id(self, kind: Kind, last_event: int) -> str:
-        found = self._db.execute(
+        found = self._run(
             "SELECT entry_id FROM events WHERE kind = ? AND id <= ? AND entry_id IS NOT NULL ORDER BY id DESC LIMIT 1",
             (kind, last_event),
         ).fetchone()
@@ -614,15 +763,15 @@ class Journal:
         return number
 
     def _highest_ref(self) -> int:
-        """Of the orders that have a row; rows stay for ever."""
-        return int(self._db.execute("SELECT coalesce(max(order_ref), 0) FROM orders").fetchone()[0])
+        """Of the orders that have a row; when rows are forgotten, the next reference is noted."""
+        return int(self._run("SELECT coalesce(max(order_ref), 0) FROM orders").fetchone()[0])
 
     def _meta(self, key: str, default: int) -> int:
-        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        found = self._run("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return int(found[0]) if found else default
 
     def _set_meta(self, key: str, value: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
 def _row(values: Sequence[Any]) -> Row:
