@@ -7,6 +7,7 @@ so that a late reply can never be taken for the answer to another question; the 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 import socket
 import ssl
@@ -35,12 +36,33 @@ class RedisAddress:
     password: str = field(default="", repr=False)
     db: int = 0
     tls: bool = False
+    ca: str = ""
+    """The file of who vouches for its certificate, when the machine does not know them."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
 
+def is_loopback(host: str) -> bool:
+    """Only this machine can be meant."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 _MENDS = (
+    (
+        ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed"),
+        "shows a certificate that nobody known here vouches for; name its authority in config/redis_config.yaml: "
+        "ca: /path/to/ca.pem",
+    ),
+    (
+        ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "wrong version number"),
+        "does not speak TLS on this port; give its TLS port in config/redis_config.yaml",
+    ),
     (
         ("WRONGPASS", "NOAUTH", "invalid username-password", "Authentication required", "without any password"),
         "refuses user '{user}': wrong user name or password; an outside server's stands in config/redis_config.yaml "
@@ -97,9 +119,8 @@ class Line:
         """Connect, log in, say who we are. Raises BusError."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                reader, writer = await asyncio.open_connection(
-                    address.host, address.port, ssl=ssl.create_default_context() if address.tls else None, limit=1 << 20
-                )
+                context = ssl.create_default_context(cafile=address.ca or None) if address.tls else None
+                reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context, limit=1 << 20)
         except OSError as error:
             raise complaint(address, error) from error
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

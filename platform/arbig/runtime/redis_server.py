@@ -24,7 +24,7 @@ import hiredis
 import msgspec
 
 from arbig.bus.access import USERS, acl_file
-from arbig.bus.line import Line, RedisAddress, complaint
+from arbig.bus.line import Line, RedisAddress, complaint, is_loopback
 from arbig.bus.port import BusError
 from arbig.runtime.child import die_with_parent
 from arbig.runtime.settings import Settings, SettingsError, load_settings, private_folder
@@ -179,10 +179,14 @@ def _write(path: Path, text: str) -> Path:
 async def complaints(address: RedisAddress) -> list[str]:
     """What makes this server unsafe to trade on, each with the line that mends it. Raises BusError when it cannot be
     asked."""
-    settings = [("CONFIG", "GET", name) for name in SAFE]
+    settings = [("CONFIG", "GET", name) for name in (*SAFE, "bind", "protected-mode")]
     info, *answers = await _ask(address, ("INFO", "server"), *settings)
     found = {key.decode(): value.decode() for answer in answers for key, value in _pairs(answer)}
-    return [*version_complaints(address, info.decode()), *_setting_complaints(address, found)]
+    return [
+        *version_complaints(address, info.decode()),
+        *_setting_complaints(address, found),
+        *_open_door(address, found),
+    ]
 
 
 def version_complaints(address: RedisAddress, info: str) -> list[str]:
@@ -199,6 +203,17 @@ def _setting_complaints(address: RedisAddress, found: Mapping[str, str]) -> list
         f"run: redis-cli -h {address.host} -p {address.port} CONFIG SET {name} {wanted}"
         for name, wanted in SAFE.items()
         if found.get(name) != wanted
+    ]
+
+
+def _open_door(address: RedisAddress, found: Mapping[str, str]) -> list[str]:
+    """We came in without a password, and so may whoever reaches one of its addresses."""
+    beyond = [host for host in found.get("bind", "*").split() if not is_loopback(host.removeprefix("-"))]
+    if address.password or not (beyond or not found.get("bind")) or found.get("protected-mode") == "yes":
+        return []
+    return [
+        f"Redis {address} listens beyond this machine (bind {found.get('bind') or '*'}) and asks for no password; "
+        f"run: redis-cli -h {address.host} -p {address.port} CONFIG SET bind '127.0.0.1 -::1', or give it users"
     ]
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from arbig.runtime.files import Config, SettingsError, load_yaml_model
 
@@ -60,7 +60,25 @@ class RedisConfig(Config):
     password: str = Field("", repr=False)
     db: int = Field(0, ge=0)
     tls: bool = False
+    ca: str = Field("", examples=["/etc/ssl/redis-ca.pem"])
     embedded: bool = True
+
+    @model_validator(mode="after")
+    def _guarded_beyond_this_machine(self) -> RedisConfig:
+        """Whoever can write to Redis trades: over a network only with a password and TLS."""
+        missing = [name for name, there in (("password", self.password), ("tls", self.tls)) if not there]
+        if self.embedded or not missing or self._is_local():
+            return self
+        lines = {"password": "password: ${env:REDIS_PASSWORD}", "tls": "tls: true"}
+        raise ValueError(
+            f"found host: {self.host} without {' and '.join(missing)}, expected both for a server beyond this "
+            f"machine; write {', '.join(lines[name] for name in missing)}"
+        )
+
+    def _is_local(self) -> bool:
+        from arbig.bus.line import is_loopback  # asyncio, ssl and the parser come with it
+
+        return is_loopback(self.host)
 
 
 @dataclass(frozen=True)
@@ -133,7 +151,7 @@ class Settings:
 
         if not self.redis.embedded:
             outside = self.redis
-            return RedisAddress(outside.host, outside.port, outside.username, outside.password, outside.db, outside.tls)
+            return RedisAddress(**outside.model_dump(exclude={"embedded"}))
         entry = self._embedded_redis()
         if user not in entry["users"]:
             raise SettingsError(f"{self.run / 'redis.json'}: knows no user {user!r}; run: arbig restart redis")
