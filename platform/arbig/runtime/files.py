@@ -181,14 +181,14 @@ def explain(error: ErrorDetails, model: type[BaseModel], values: Any) -> str:
     kind, found = error["type"], error["input"]
     if kind == "extra_forbidden":
         return f"{dotted}: unknown key{_did_you_mean(str(place[-1]), _names(_model_at(model, place[:-1])))}"
+    if kind in ("value_error", "assertion_error"):
+        return f"{dotted}: {error['msg'].split(', ', 1)[-1]}".removeprefix(": ")
     if not place:
         return f"found {_shown(values)}, expected {_expectation(error, None)}; write key: value lines"
     field = _field_at(model, place)
     mend = f"; write e.g. {_key(place)}{_example(error, field)}"
     if kind == "missing":
         return f"{dotted}: missing, expected {_type_name(field)}{mend}"
-    if kind in ("value_error", "assertion_error"):
-        return f"{dotted}: {error['msg'].split(', ', 1)[-1]}"
     found = "***" if "password" in dotted else _shown(found)
     return f"{dotted}: found {found}, expected {_expectation(error, field)}{mend}"
 

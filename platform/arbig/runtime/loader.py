@@ -59,6 +59,9 @@ def find_class(folder: Path, class_name: str) -> Source:
     known: dict[str, Path] = {}
     unreadable: list[str] = []
     for path in sorted(folder.glob("*.py")):
+        if path.resolve().parent != folder.resolve():
+            unreadable.append(f"{folder.name}/{path.name} leads out of the folder, to {path.resolve()}; copy it here")
+            continue
         try:
             known |= {name: path for name in classes_in(path) if name not in known}
         except SyntaxError as error:

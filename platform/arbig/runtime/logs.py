@@ -27,6 +27,9 @@ with without("rich"):
 
 MAX_BYTES, BACKUPS = 10_000_000, 5
 LEVELS = ("debug", "info", "warning", "error", "critical")
+HIDDEN_LENGTH = 6
+"""A shorter secret would take ordinary words out of every line with it."""
+_hidden: set[str] = set()
 _clock = WallClock()
 _SECRETS = re.compile(
     r"((?:token|ticket|password|secret|authorization)['\"]?\s*[=:]\s*['\"]?(?:bearer )?)[^\s'\"&,;]+", re.I
@@ -80,8 +83,17 @@ def stamp() -> str:
     return _clock.now().isoformat(timespec="milliseconds")
 
 
+def hide(words: Iterable[str]) -> None:
+    """These secrets stand in no line from now on, whatever stands before them."""
+    _hidden.update(word for word in words if len(word) >= HIDDEN_LENGTH)
+
+
 def redacted(value: Any) -> Any:
-    return _SECRETS.sub(r"\1***", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    for word in _hidden:
+        value = value.replace(word, "***")
+    return _SECRETS.sub(r"\1***", value)
 
 
 def line_of(record: MutableMapping[str, Any]) -> str:

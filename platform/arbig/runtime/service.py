@@ -110,6 +110,7 @@ def run(kind: type[Service]) -> None:
     try:
         settings = load_settings()
         logs.configure(kind.name, settings.logs)
+        logs.hide((settings.token, settings.secret, settings.redis.password))
     except SettingsError as error:
         sys.exit(_refuse(kind.name, error))
     sys.exit(_loop(_live(kind, settings)))
@@ -217,7 +218,9 @@ class Life:
         attempt = 0
         while True:
             try:
-                return await RedisBus.connect(self.settings.redis_for(self.kind.name))
+                address = self.settings.redis_for(self.kind.name)
+                logs.hide((address.password,))
+                return await RedisBus.connect(address)
             except (BusError, SettingsError) as error:
                 if attempt == patience:
                     log.warning(f"waiting for Redis: {error}")

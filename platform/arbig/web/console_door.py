@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from arbig.runtime.clock import WallClock
 from arbig.runtime.settings import Settings, load_settings
@@ -21,7 +21,13 @@ def _house() -> tuple[Settings, Sessions]:
     return settings, Sessions(settings, WallClock())
 
 
+HOSTS = ("127.0.0.1", "localhost")
+
+
 def get_user(handler: RequestHandler) -> str | None:
+    """Asked under a name of somebody else's that leads here (DNS rebinding), nobody is known."""
+    if handler.request.host_name not in HOSTS:
+        raise HTTPError(421)
     settings, sessions = _house()
     return "trader" if sessions.is_open(handler.get_cookie(cookie_name(settings))) else None
 
