@@ -12,7 +12,13 @@ from pathlib import Path
 from arbig.runtime.crash import BESIDE, EXIT_CODE, POINTS, STEPS
 
 SOURCES = Path(__file__).parents[2] / "platform" / "arbig"
-PASSES = "from arbig.runtime.crash import crash_point\nimport time\nwhile True: crash_point('gw.after_send'); time.sleep(0.01)"
+PASSES = """
+import time
+from arbig.runtime.crash import crash_point
+while True:
+    crash_point("gw.after_send")
+    time.sleep(0.01)
+"""
 
 
 def test_every_point_of_the_list_stands_in_the_code_once_and_no_other_does():

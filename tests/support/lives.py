@@ -8,7 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import sys
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -28,15 +30,18 @@ FORKS.set_forkserver_preload(
 )
 
 
-def born(module: str, **environment: str) -> ForkServerProcess:
-    """`python -m MODULE` with these variables; silent."""
-    life = FORKS.Process(target=_live, args=(module, environment))
+def born(module: str, package: Path | None = None, **environment: str) -> ForkServerProcess:
+    """`python -m MODULE` with these variables; silent. `package`: the folder of another build of `arbig`."""
+    life = FORKS.Process(target=_live, args=(module, package, environment))
     life.start()
     return life
 
 
-def _live(module: str, environment: dict[str, str]) -> None:
+def _live(module: str, package: Path | None, environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    if package is not None:
+        os.environ["PYTHONPATH"] = str(package)
+        sys.path.insert(0, str(package))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
