@@ -30,6 +30,8 @@ from arbig.domain.risk import (
     Day,
     Exposure,
     Funds,
+    Level,
+    Readings,
     RiskSettings,
     RiskView,
     Sent,
@@ -51,7 +53,9 @@ from arbig.domain.risk.order_rate import OrderRate
 from arbig.domain.risk.order_size import OrderSize
 from arbig.domain.risk.price_band import PriceBand
 from arbig.domain.risk.product_position import ProductPosition
+from arbig.domain.risk.runaway import Runaway
 from arbig.domain.risk.self_trades import SelfTrades
+from arbig.domain.risk.stream_lag import StreamLag
 from arbig.domain.risk.working_orders import WorkingOrders
 from arbig.domain.sessions import Phase
 
@@ -182,17 +186,46 @@ def test_margin_with_working_orders_and_this_one_stays_below_its_share_of_the_ba
 
 
 def test_a_daily_loss_is_what_was_traded_away_not_what_was_withdrawn() -> None:
-    assert DailyLoss(5).breach(Day(balance=1.0, began=1_000_000, profit=-49_999)) is None
-    found = DailyLoss(5).breach(Day(balance=950_000, began=1_000_000, profit=-50_000))
+    assert DailyLoss(5).breach(Readings(day=Day(balance=1.0, began=1_000_000, profit=-39_999))) is None
+    found = DailyLoss(5, 8).breach(Readings(day=Day(balance=950_000, began=1_000_000, profit=-50_000)))
     assert found is not None
     assert ("DAILY_LOSS", "daily loss 50,000 yuan, 5.0% of 1,000,000") == (found.code, found.sentence[:41])
+    assert Level.REDUCING is found.level
+    worse = DailyLoss(5, 8).breach(Readings(day=Day(balance=920_000, began=1_000_000, profit=-80_000)))
+    assert worse is not None and (worse.code, worse.level) == ("DAILY_LOSS_HALT", Level.HALTED)
 
 
 def test_a_drawdown_is_below_the_best_settled_balance() -> None:
-    assert Drawdown(20).breach(Day(balance=800_001, began=900_000, profit=0, best=1_000_000)) is None
-    found = Drawdown(20).breach(Day(balance=800_000, began=900_000, profit=0, best=1_000_000))
+    assert Drawdown(20).breach(Readings(day=Day(800_001, 900_000, 0, best=1_000_000))) is None
+    found = Drawdown(20).breach(Readings(day=Day(800_000, 900_000, 0, best=1_000_000)))
     assert found is not None and found.code == "DRAWDOWN"
-    assert Drawdown(20).breach(Day(balance=0, began=0, profit=0)) is None
+    assert Drawdown(20).breach(Readings(day=Day(0, 0, 0))) is None
+
+
+def test_a_program_gone_wild_is_many_requests_in_few_seconds() -> None:
+    wild = Runaway(requests=3, within_seconds=10)
+    assert wild.breach(Readings(now=20.0, requests=(9.0, 11.0, 12.0))) is None
+    found = wild.breach(Readings(now=20.0, requests=(10.1, 11.0, 12.0)))
+    assert found is not None and (found.code, found.level) == ("RUNAWAY", Level.HALTED)
+    assert found.sentence.startswith("3 orders and cancels were asked for in 10 s, limit 3 (runaway")
+
+
+def test_a_group_far_behind_its_stream_is_named() -> None:
+    found = StreamLag(entries=100).breach(Readings(behind={"group:strategy": 120, "group:trading": 99}))
+    assert found is not None and found.sentence.startswith("behind their streams: group:strategy by 120 entries, limit")
+
+
+def test_nothing_is_opened_while_the_front_is_silent_in_trading_hours() -> None:
+    assert code(wish(), replace(VIEW, silent=9.9)) is None
+    assert code(wish(), replace(VIEW, silent=10.0)) == "STALE_MARKET"
+    assert code(wish(), replace(VIEW, silent=99.0, phase=Phase.AUCTION_ORDER)) is None
+
+
+def test_after_a_few_busy_seconds_one_order_a_second_is_opened() -> None:
+    before = Sent.of(wish(price=799.0), VIEW.now - 0.9)
+    assert code(wish(), replace(VIEW, bursts=5, sent=[before])) == "MESSAGE_BURSTS"
+    assert code(wish(), replace(VIEW, bursts=4, sent=[before])) is None
+    assert code(wish(), replace(VIEW, bursts=5, sent=[replace(before, at=VIEW.now - 1.0)])) is None
 
 
 def test_triggers_judge_no_order() -> None:

@@ -30,6 +30,8 @@ def churning_house(home: Path, port_offset: int) -> House:
         duplicate_order=None,
         cancel_rate=None,
         cancels=None,
+        message_bursts=None,
+        runaway=None,
     )
     return house
 

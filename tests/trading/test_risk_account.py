@@ -14,12 +14,12 @@ from fastapi import FastAPI
 from arbig import __version__
 from arbig.bus.topics import EVENT
 from arbig.domain.messages import CommandType, Direction, EventData, EventType, Offset, Status, decode
-from arbig.domain.risk import Day, RiskSettings
+from arbig.domain.risk import Day, Readings, RiskSettings
 from arbig.trading.state import State
 from arbig.trading.tripwire import Tripwire, day_of
 
 CALM = Day(balance=1_000_000, began=1_000_000, profit=0)
-LOST = Day(balance=940_000, began=1_000_000, profit=-60_000)
+LOST = Day(balance=970_000, began=1_000_000, profit=-30_000)
 REQUESTS = {"orders": 2, "cancels": 1}
 
 
@@ -38,11 +38,23 @@ async def alarms(desk: Any) -> list[str]:
 
 def test_one_odd_reading_is_no_loss_and_two_a_second_apart_are() -> None:
     wire = Tripwire(RiskSettings().triggers)
-    assert [] == wire.seen(LOST, 10.0)
-    assert [] == wire.seen(CALM, 11.0)
-    assert [] == wire.seen(LOST, 12.0)
-    assert [] == wire.seen(LOST, 12.9)
-    assert ["DAILY_LOSS"] == [each.code for each in wire.seen(LOST, 13.0)]
+    assert [] == wire.seen(Readings(10.0, LOST))
+    assert [] == wire.seen(Readings(11.0, CALM))
+    assert [] == wire.seen(Readings(12.0, LOST))
+    assert [] == wire.seen(Readings(12.9, LOST))
+    assert ["DAILY_LOSS"] == [each.code for each in wire.seen(Readings(13.0, LOST))]
+
+
+def test_what_was_acted_on_is_not_acted_on_again_unless_it_was_over_for_a_minute() -> None:
+    wire = Tripwire(RiskSettings().triggers)
+    wire.begin(["DAILY_LOSS"])
+    assert [] == [wire.seen(Readings(now, LOST)) for now in (10.0, 12.0)][-1]
+    assert (
+        []
+        == [wire.seen(Readings(now, day)) for now, day in ((14.0, CALM), (73.0, CALM), (73.5, LOST), (75.0, LOST))][-1]
+    )
+    again = [wire.seen(Readings(now, day)) for now, day in ((80.0, CALM), (140.0, CALM), (141.0, LOST), (142.0, LOST))]
+    assert ["DAILY_LOSS"] == [each.code for each in again[-1]]
 
 
 def test_the_days_profit_is_the_counters_own_after_fees(counter: Any) -> None:
@@ -56,11 +68,11 @@ def test_a_daily_loss_leaves_only_closing_once_a_day_and_a_person_may_go_on(open
             name = await desk.order()
             await desk.status(name, Status.NOTTRADED)
             await counter.fill(name)
-            counter.account |= {"position_profit": -60_000.0, "balance": 940_000.0}
+            counter.account |= {"position_profit": -30_000.0, "balance": 970_000.0}
             await desk.until(lambda: desk.service.state.wanted is State.REDUCING, 8)
             await desk.until(lambda: not desk.service._unsaid)
             assert 1 == len(await alarms(desk))
-            assert "daily loss 60,010 yuan, 6.0% of 1,000,000" in (await alarms(desk))[0]
+            assert "daily loss 30,010 yuan, 3.0% of 1,000,000" in (await alarms(desk))[0]
             refused = await desk.status(await desk.order(), Status.REJECTED)
             assert "only closing orders are sent while trading is REDUCING (daily loss" in (refused.error_msg or "")
             close = await desk.order(direction=Direction.SHORT, offset=Offset.CLOSETODAY)
@@ -69,9 +81,9 @@ def test_a_daily_loss_leaves_only_closing_once_a_day_and_a_person_may_go_on(open
             await desk.status(close, Status.CANCELLED)
             await desk.service.set_wanted(State.ACTIVE, "seen")
         async with opened(counter) as desk:
-            account, seconds = desk.service.reconciler.account, desk.service.clock.monotonic()
-            assert desk.service.tripwire.seen(day_of(account, 0.0), seconds - 60) == []
-            await desk.service._watch_account()
+            for _ in range(2):
+                await desk.service._watch()
+                await asyncio.sleep(1.0)
             assert State.ACTIVE is desk.service.state.wanted
             assert 1 == len(await alarms(desk))
 

@@ -61,6 +61,8 @@ price_band: {percent: 1.0}
 order_rate: {per_second: 1000, per_minute: 60000}
 working_orders: {max_orders: 1000}
 duplicate_order: {max_orders: 1000, within_seconds: 1.0}
+message_bursts: null
+runaway: null
 cancels: {max_cancels: 1000000}
 product_position: {max_net: 1000000, max_gross: 1000000}
 """

@@ -29,6 +29,7 @@ from arbig.runtime.clock import Clock
 from arbig.trading.activity import NOTHING
 from arbig.trading.order_manager import OrderManager
 from arbig.trading.position_manager import NO_LOTS, PositionManager
+from arbig.trading.pulse import Pulse
 from arbig.trading.quotes import Quotes
 from arbig.trading.state import TradingState
 
@@ -59,6 +60,7 @@ class Judge:
         positions: PositionManager,
         clock: Clock,
         account: Callable[[], Mapping[str, Any]],
+        pulse: Pulse,
     ) -> None:
         self.account_id = account_id
         self.instruments = instruments
@@ -69,6 +71,7 @@ class Judge:
         self.positions = positions
         self.clock = clock
         self.account = account
+        self.pulse = pulse
         self._sessions: dict[object, Sessions] = {}
         self._contracts: dict[tuple[str, Exchange, date], Instrument | Refusal] = {}
         self._sent: deque[Sent] = deque()
@@ -142,7 +145,14 @@ class Judge:
             held=self.positions.held(instrument.product),
             opening=activity.opening.get(instrument.product, NO_LOTS),
             funds=self._funds(),
+            silent=self.silent(),
+            bursts=self.pulse.bursts,
         )
+
+    def silent(self) -> float | None:
+        """Seconds since the last tick of any contract, None before the first."""
+        heard_at = self.quotes.heard_at
+        return None if heard_at is None else self.clock.monotonic() - heard_at
 
     def _funds(self) -> Funds | None:
         """None before the counter has told anything of the account."""

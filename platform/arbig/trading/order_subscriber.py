@@ -17,7 +17,7 @@ from arbig.domain.orders import OrderState
 from arbig.runtime.crash import crash_point
 from arbig.store.database import StoreError
 from arbig.store.orders import OrderStore, Outgoing, Received
-from arbig.trading.judge import Judge, Refusal, cancels_for, commands_for, denied
+from arbig.trading.judge import PATIENCE, Judge, Refusal, cancels_for, commands_for, denied
 from arbig.trading.order_manager import OrderManager
 from arbig.trading.outbox import Durably, Outbox
 from arbig.trading.state import TradingState
@@ -74,7 +74,10 @@ class OrderSubscriber:
 
     async def on_request(self, entry: Entry) -> None:
         crash_point("tr.after_read")
-        await self.take(checked(decode(OrderRequest, entry.payload)))
+        request = checked(decode(OrderRequest, entry.payload))
+        if self._judge.clock.now() - request.timestamp < PATIENCE:  # else it has waited while we were away
+            self._judge.pulse.asked(self._judge.clock.monotonic())
+        await self.take(request)
         crash_point("tr.before_ack")
 
     async def take(self, request: OrderRequest) -> None:
@@ -145,6 +148,7 @@ class OrderSubscriber:
 
     def _adopt(self, request: OrderRequest, decision: Decision) -> None:
         self._orders.decided(decision.states)
+        self._judge.pulse.passed_on(decision.received.received_at, decision.received.messages or 0)
         if request.cmd_type is CommandType.CANCEL_ORDER:
             self._judge.cancelled(len(decision.outgoing))
         elif any(state.is_active for state in decision.states):

@@ -23,10 +23,12 @@ _HEARTBEAT = HEARTBEAT.of(GATEWAY)
 
 @dataclass
 class Quotes:
-    """What the market last said. Conflated: only the newest tick of a contract is kept."""
+    """What the market last said. Conflated: only the newest tick of a contract is kept. `heard_at`: when the last tick
+    of any contract came."""
 
     session_time: Time | None = None
     trading_day: date | None = None
+    heard_at: float | None = None
     _raw: dict[str, bytes] = field(default_factory=dict)
     _ticks: dict[str, TickData | None] = field(default_factory=dict)
 
@@ -37,13 +39,15 @@ class Quotes:
         if trading_day is not None:
             self.trading_day = date.fromisoformat(trading_day)
 
-    def hear(self, batch: Iterable[tuple[str, bytes]]) -> None:
+    def hear(self, batch: Iterable[tuple[str, bytes]], at: float) -> None:
+        """At this reading of the wall's monotonic seconds."""
         for channel, payload in batch:
             if channel == _HEARTBEAT:
                 self._beat(payload)
             else:
                 symbol = channel[len(_TICK) :]
                 self._raw[symbol] = payload
+                self.heard_at = at
                 self._ticks.pop(symbol, None)
 
     def tick(self, symbol: str) -> TickData | None:

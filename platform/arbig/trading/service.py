@@ -18,7 +18,7 @@ from msgspec.structs import asdict
 
 from arbig.bus.port import Bus, BusError, Entry
 from arbig.bus.retention import Retaining
-from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, TRADE, TRADING, group_of
+from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, STRATEGY, TRADE, TRADING, group_of
 from arbig.domain.fees import FeeSchedule, margin
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
@@ -33,8 +33,9 @@ from arbig.domain.messages import (
     decode,
     encode,
 )
-from arbig.domain.orders import OrderState
-from arbig.domain.risk import Denial, rules_from
+from arbig.domain.orders import OrderState, Stage
+from arbig.domain.risk import Breach, Readings, rules_from
+from arbig.domain.sessions import CalendarError, Phase
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
@@ -56,10 +57,11 @@ from arbig.trading.order_manager import OrderManager, completed
 from arbig.trading.order_subscriber import OrderSubscriber
 from arbig.trading.outbox import Outbox
 from arbig.trading.position_manager import PositionManager, closing
+from arbig.trading.pulse import Pulse
 from arbig.trading.quotes import PATTERNS, Quotes
 from arbig.trading.reconciler import Reconciler
 from arbig.trading.risk_file import load_risk
-from arbig.trading.state import State, TradingState
+from arbig.trading.state import Block, State, TradingState, is_stricter
 from arbig.trading.sweeper import Sweeper
 from arbig.trading.tripwire import Tripwire, day_of
 
@@ -68,6 +70,7 @@ log = logging.getLogger(__name__)
 BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 RESYNC_SECONDS = 30.0
 ACCOUNT_SECONDS = 2.0
+LAG_SECONDS = 10.0
 RETRY_WRITE_SECONDS = 0.5
 TELL_SECONDS = 1.0
 CANCEL_AGAIN_SECONDS = (1.0, 3.0, 6.0, 15.0, 60.0)
@@ -101,6 +104,11 @@ class TradingService(Service):
         self._stale = asyncio.Event()
         self._unsaid_waits = asyncio.Event()
         self._must_cancel = asyncio.Event()
+        self._looked_at = -LAG_SECONDS
+        self._behind: dict[str, int] = {}
+        self._rejected: dict[str, str] = {}
+        self._was_silent = False
+        self.stale: tuple[str, ...] = ()
 
     # ---- life -----------------------------------------------------------------------------------------------------
 
@@ -137,7 +145,7 @@ class TradingService(Service):
         self.keeper = StateKeeper(self.snapshots, self.ask, self.clock, self._on_state)
         self.positions = PositionManager(self.account_id)
         self.orders = OrderManager(self.store, self.positions, Activity(self.risk, self._lot_margin))
-        self.tripwire = Tripwire(self.risk.triggers)
+        self.tripwire, self.pulse = Tripwire(self.risk.triggers), Pulse(self.risk)
         self._best_balance = self.snapshots.best_balance()
         self.outbox = Outbox(self.bus, self.store, self.clock, self.durably)
         self.instruments = instruments
@@ -151,6 +159,7 @@ class TradingService(Service):
             self.positions,
             self.clock,
             lambda: self.reconciler.account,
+            self.pulse,
         )
         self.sweeper = Sweeper(self.janitors_bus, self.clock, self._alarm)
         self.subscriber = OrderSubscriber(
@@ -210,7 +219,7 @@ class TradingService(Service):
             "contradictions": self.orders.illegal,
             "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
             "fault": self.fault,
-            "alarms": list(self.sweeper.alarms),
+            "alarms": [*self.sweeper.alarms, *self.stale],
         }
 
     async def durably(self, write: Callable[[], Any]) -> None:
@@ -302,29 +311,99 @@ class TradingService(Service):
             missing = self.orders.missing()
             with suppress(CallError):  # the Gateway is away, and its return is an event
                 await self.reconciler.refresh_account()
-                await self._watch_account()
+            await self._watch()
+            await self._pause_rejected()
+            self._watch_market()
             self._say_warnings()
 
-    async def _watch_account(self) -> None:
-        """A limit of the account that is passed leaves only closing, once a trading day: then people decide."""
-        day = day_of(self.reconciler.account, self._best_balance)
-        self._best_balance = max(self._best_balance, day.began)
-        for breach in self.tripwire.seen(day, self.clock.monotonic()):
-            if self.state.wanted is State.ACTIVE:
-                await self._reduce(breach)
+    async def _watch(self) -> None:
+        """A limit of the house that is passed makes trading stricter, once a trading day: then people decide."""
+        day = day_of(self.reconciler.account, self._best_balance) if self.reconciler.account else None
+        self._best_balance = max(self._best_balance, day.began if day is not None else 0.0)
+        now = self.clock.monotonic()
+        if now - self._looked_at >= LAG_SECONDS:
+            self._looked_at, self._behind = now, await self._unfinished_entries()
+        for breach in self.tripwire.seen(Readings(now, day, self.pulse.requests, self._behind)):
+            await self._act(breach)
 
-    async def _reduce(self, breach: Denial) -> None:
-        today = self.orders.trading_day
-        if today is None:
+    async def _unfinished_entries(self) -> dict[str, int]:
+        """By group: how far it is behind the stream that it is furthest behind."""
+        found: dict[str, int] = {}
+        with suppress(BusError):
+            for each in await self.bus.groups():
+                found[each.group] = max(found.get(each.group, 0), each.lag + each.pending)
+        return found
+
+    async def mistrust(self, sentence: str) -> None:
+        """Reconciliation has looked twice, and cannot explain what the counter holds."""
+        if self.risk.position_mismatch is not None:
+            breach = self.risk.position_mismatch.breach(Readings(mismatch=sentence))
+            if breach is not None:
+                await self._act(breach)
+
+    async def _act(self, breach: Breach) -> None:
+        """An account that a person is making flat is not halted meanwhile: its closes must go on."""
+        wanted = State(breach.level)
+        if not is_stricter(wanted, self.state.wanted):
+            return
+        if wanted is State.HALTED and any(job.is_account_wide for job in self.flattener.running):
             return
         try:
-            if breach.code in self.snapshots.causes(today):
-                return
-            await self.keeper.set(State.REDUCING, breach.sentence, breach.code, today)
+            await self.keeper.set(wanted, breach.sentence, breach.code, self.orders.trading_day)
         except StoreError as error:
-            log.error("%s", error)  # it holds; written with the next look at the account
+            log.error("%s", error)  # it holds all the same, here and at the Gateway
+        self.tripwire.acted(breach.code)
+        self.say_alarms([f"trading is {wanted}: {breach.sentence}"])
+
+    def _watch_market(self) -> None:
+        """Opening is refused by its rule; here it is said, when it has been seen twice."""
+        rule, silent = self.risk.stale_market, self.judge.silent()
+        is_silent = rule is not None and silent is not None and silent >= rule.seconds and self._is_trading_time()
+        line = f"market data: {rule.words(silent)}" if rule is not None and silent is not None else ""
+        if is_silent and self._was_silent and not self.stale:
+            self.say_alarms([line])
+        if self.stale and not is_silent:
+            self.say_alarms(["market data: ticks come again"])
+        self.stale = (line,) if is_silent and self._was_silent else ()
+        self._was_silent = is_silent
+
+    def _is_trading_time(self) -> bool:
+        """Of any contract that is subscribed."""
+        for symbol in self.settings.symbols:
+            with suppress(UnknownSymbol, CalendarError):
+                if self.judge.phase_of(symbol) is Phase.CONTINUOUS:
+                    return True
+        return False
+
+    def _count_reject(self, before: OrderState | None, order: OrderData) -> None:
+        after = self.orders.get(order.request_id or order.order_id)
+        if after is None or after.stage is not Stage.REJECTED or (before is not None and before.stage is after.stage):
             return
-        self.say_alarms([f"trading is REDUCING: {breach.sentence}"])
+        if after.strategy_name and self.pulse.rejected(after.strategy_name, self.clock.monotonic()):
+            assert self.risk.rejects is not None
+            self._rejected[after.strategy_name] = self.risk.rejects.words(after.strategy_name, after.error_msg or "")
+            self._show_rejected()
+            self._stale.set()
+
+    def _show_rejected(self) -> None:
+        self.keeper.block("rejects", [Block(name, None, words) for name, words in self._rejected.items()])
+
+    async def _pause_rejected(self) -> None:
+        """By the Strategy service, which remembers it. Until it has, the strategy opens nothing."""
+        for name, words in list(self._rejected.items()):
+            try:
+                await self.pause_strategy(name)
+            except CallError as error:
+                if not error.status:
+                    continue
+                log.warning("%s is no running strategy: %s", name, error)
+            else:
+                self.say_alarms([words])
+            del self._rejected[name]
+            self._show_rejected()
+
+    async def pause_strategy(self, name: str) -> None:
+        await call(self.settings, STRATEGY, "POST", f"/strategies/{name}/pause", timeout=TELL_SECONDS)
 
     def _say_warnings(self) -> None:
         self.say_alarms(self.orders.activity.warnings())
@@ -434,7 +513,7 @@ class TradingService(Service):
 
     async def _listen(self) -> None:
         async for batch in self.bus.listen(*PATTERNS):
-            self.quotes.hear(batch)
+            self.quotes.hear(batch, self.clock.monotonic())
             self._is_listening.set()
 
     async def _consume(self) -> None:
@@ -450,7 +529,9 @@ class TradingService(Service):
 
     async def _on_order(self, entry: Entry) -> None:
         order = decode(OrderData, entry.payload)
+        before = self.orders.get(order.request_id or order.order_id)
         await self.durably(lambda: self.orders.on_order(order))
+        self._count_reject(before, order)
         crash_point("tr.after_status")
         self.reconciler.seen({entry.stream: entry.id})
 
@@ -495,6 +576,8 @@ class TradingService(Service):
         self.orders.load(day)
         if day is None:
             return
+        self.pulse.load(self.store.received(day))
+        self.tripwire.begin(self.snapshots.causes(day))
         for book in [book for book in self.positions.books.values() if book.volume]:
             with suppress(UnknownSymbol):
                 if self.instruments.get(book.symbol).last_trading_day < day:

@@ -16,27 +16,36 @@ from arbig.domain.risk.drawdown import Drawdown
 from arbig.domain.risk.duplicate_order import DuplicateOrder
 from arbig.domain.risk.large_cancels import LARGE_LOTS, LargeCancels
 from arbig.domain.risk.margin_use import MarginUse
+from arbig.domain.risk.message_bursts import MessageBursts
 from arbig.domain.risk.notional import Notional
 from arbig.domain.risk.order_rate import OrderRate
 from arbig.domain.risk.order_size import OrderSize
+from arbig.domain.risk.position_mismatch import PositionMismatch
 from arbig.domain.risk.price_band import STOP_CAUSE, PriceBand
 from arbig.domain.risk.price_limits import PriceLimits
 from arbig.domain.risk.price_tick import PriceTick
 from arbig.domain.risk.product_position import ProductPosition
+from arbig.domain.risk.rejects import Rejects
 from arbig.domain.risk.rule import (
     STRICT,
+    Breach,
     Counting,
     Counts,
     Day,
     Denial,
     Exposure,
     Funds,
+    Level,
+    Readings,
     RiskView,
     Rule,
     Sent,
     Trigger,
 )
+from arbig.domain.risk.runaway import Runaway
 from arbig.domain.risk.self_trades import SelfTrades
+from arbig.domain.risk.stale_market import StaleMarket
+from arbig.domain.risk.stream_lag import StreamLag
 from arbig.domain.risk.trading_hours import TradingHours
 from arbig.domain.risk.volume import Volume
 from arbig.domain.risk.working_orders import WorkingOrders
@@ -44,12 +53,15 @@ from arbig.domain.risk.working_orders import WorkingOrders
 __all__ = [
     "COUNTER_RULES",
     "STOP_CAUSE",
+    "Breach",
     "Counting",
     "Counts",
     "Day",
     "Denial",
     "Exposure",
     "Funds",
+    "Level",
+    "Readings",
     "RiskSettings",
     "RiskView",
     "Rule",
@@ -84,13 +96,20 @@ class RiskSettings:
     self_trades: SelfTrades | None = field(default_factory=SelfTrades)
     product_position: ProductPosition | None = field(default_factory=ProductPosition)
     margin_use: MarginUse | None = field(default_factory=MarginUse)
+    stale_market: StaleMarket | None = field(default_factory=StaleMarket)
+    message_bursts: MessageBursts | None = field(default_factory=MessageBursts)
     daily_loss: DailyLoss | None = field(default_factory=DailyLoss)
     drawdown: Drawdown | None = field(default_factory=Drawdown)
+    runaway: Runaway | None = field(default_factory=Runaway)
+    stream_lag: StreamLag | None = field(default_factory=StreamLag)
+    position_mismatch: PositionMismatch | None = field(default_factory=PositionMismatch)
+    rejects: Rejects | None = field(default_factory=Rejects)
 
     @property
     def triggers(self) -> tuple[Trigger, ...]:
-        """What watches the account."""
-        return tuple(each for each in (self.daily_loss, self.drawdown) if each is not None)
+        """What watches the house."""
+        every = (self.daily_loss, self.drawdown, self.runaway, self.stream_lag, self.position_mismatch)
+        return tuple(each for each in every if each is not None)
 
     @property
     def counting(self) -> tuple[Counting, ...]:
@@ -105,7 +124,7 @@ class RiskSettings:
 def rules_from(settings: RiskSettings) -> tuple[Rule, ...]:
     """Every rule that is on: the counter's first, then the house's in the order of the settings."""
     sections = (getattr(settings, section.name) for section in fields(settings))
-    house = (rule for rule in sections if rule is not None and rule not in settings.triggers)
+    house = (rule for rule in sections if rule is not None and hasattr(rule, "judge"))
     return (*COUNTER_RULES, *house)
 
 

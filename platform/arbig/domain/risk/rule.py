@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from typing import ClassVar, Protocol, Self
 
 from arbig.domain.instruments import Instrument
@@ -91,7 +92,8 @@ class Funds:
 @dataclass(frozen=True, slots=True)
 class RiskView:
     """All that rules may look at. `now` is in monotonic seconds like `Sent.at`; `sent` (opening orders) and `cancelled`
-    reach back a minute, oldest first; `resting` are the contract's own orders that may still trade."""
+    reach back a minute, oldest first; `resting` are the contract's own orders that may still trade; `silent` is how
+    many seconds ago the last tick of any contract came, `bursts` counts the day's seconds with many messages."""
 
     instrument: Instrument
     now: float
@@ -107,6 +109,8 @@ class RiskView:
     held: Exposure = Exposure()
     opening: Exposure = Exposure()
     funds: Funds | None = None
+    silent: float | None = None
+    bursts: int = 0
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -144,10 +148,38 @@ class Day:
     best: float = 0.0
 
 
-class Trigger(Protocol):
-    """Looks at the account, not at an order: beyond its limit only closing orders are sent until a person decides."""
+class Level(StrEnum):
+    """How far a trigger goes: only closing orders, or none at all."""
 
-    def breach(self, day: Day) -> Denial | None: ...
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A limit that is passed: a word for the machine, a sentence for the trader, and what is set."""
+
+    code: str
+    sentence: str
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What triggers look at: the account, when orders and cancels were asked for (monotonic seconds like `now`),
+    how many entries each group is behind its stream, and what reconciliation cannot explain."""
+
+    now: float = 0.0
+    day: Day | None = None
+    requests: Sequence[float] = ()
+    behind: Mapping[str, int] = field(default_factory=dict)
+    mismatch: str | None = None
+
+
+class Trigger(Protocol):
+    """Looks at the house, not at an order: beyond its limit trading is set stricter until a person decides."""
+
+    def breach(self, found: Readings) -> Breach | None: ...
 
 
 class Counting(Protocol):
