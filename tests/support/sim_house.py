@@ -263,6 +263,7 @@ class Line:
         house.take(wish, self)
 
     def tell(self, words: Sequence[Word]) -> None:
+        words = [word for word in words if not self._house.loses(word)]
         if self._is_cut or not words:
             return
         loop = self._house.loop
@@ -343,6 +344,7 @@ class House:
         self.trace: list[str] = []
         self.lines: list[Line] = []
         self.closings = 0
+        self.loses: Callable[[Word], bool] = lambda word: False
         self.inserted: Tally[str] = Tally()
         self.counter: Counter = self._counter()
         self.lives: dict[str, Life] = {}

@@ -7,6 +7,7 @@ quiet, and the verdict compares what the house believes with what the exchange k
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import itertools
 import logging
@@ -14,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -78,6 +79,9 @@ FAULTS = (
 )
 
 
+Script = Callable[["Schedule"], Awaitable[None]]
+
+
 @dataclass
 class Outcome:
     """What came of a schedule."""
@@ -97,25 +101,37 @@ class Outcome:
 
 
 def run(seed: int, faults: Sequence[str] = FAULTS, breaks: Callable[[House], None] = lambda house: None) -> Outcome:
-    """`breaks` may spoil the house before it opens, to show that the verdict notices."""
+    """A schedule of the seed's own making. `breaks` may spoil the house before it opens: the verdict must notice."""
+    return play(Schedule.storm, seed, faults=faults, breaks=breaks)
+
+
+def play(
+    script: Script,
+    seed: int = 0,
+    opening: str | None = None,
+    faults: Sequence[str] = FAULTS,
+    breaks: Callable[[House], None] = lambda house: None,
+) -> Outcome:
+    """The house opens, the script is played, then it gets quiet and is judged."""
     with _quiet_python(), tempfile.TemporaryDirectory(dir=_shelf()) as folder:
         random = Random(seed)
-        opening = random.choice(OPENINGS)
-        settings = replace_data(_settings(), Path(folder))
+        opening = opening or random.choice(OPENINGS)
+        settings = dataclasses.replace(_settings(), data=Path(folder))
         shutil.copytree(_template(opening), folder, dirs_exist_ok=True)
         loop = SeededLoop(random, WALL)
-        asyncio.set_event_loop(None)
         house = House(loop, random, settings, _rules())
         breaks(house)
         ids = Random(seed)
         try:
             with in_rooms("crash_point", house.crash_point), in_rooms("uuid4", lambda: _uuid(ids)):
-                return loop.run_until_complete(Schedule(house, seed, faults).run())
+                return loop.run_until_complete(Schedule(house, seed, faults).run(script))
         finally:
             loop.close()
 
 
 class Schedule:
+    """What happens in the house, and the hands that a script does it with."""
+
     def __init__(self, house: House, seed: int, faults: Sequence[str]) -> None:
         self.house, self.seed, self.random, self.loop = house, seed, house.random, house.loop
         self.faults = faults
@@ -125,7 +141,7 @@ class Schedule:
         self.lost: set[str] = set()
         self._numbers = itertools.count(1)
 
-    async def run(self) -> Outcome:
+    async def run(self, script: Script) -> Outcome:
         house = self.house
         house.counter.running = True
         clock = asyncio.ensure_future(house.run_exchange())
@@ -134,8 +150,8 @@ class Schedule:
             house.keep(name)
         broken: list[str] = []
         try:
-            if await self._until(self._is_active, 60.0):
-                await self._storm()
+            if await self.until(self.is_active, 60.0):
+                await script(self)
                 self._clear_up()
                 broken = await self._get_quiet()
                 broken = broken or verdict(house, self.requests, self.lost)
@@ -167,7 +183,7 @@ class Schedule:
             except RuntimeError:  # the server was emptied
                 continue
 
-    async def _ask(self, request: OrderRequest) -> None:
+    async def ask(self, request: OrderRequest) -> None:
         """As the Strategy service does: until the stream has taken it, with the same request_id."""
         self.requests[request.request_id] = request
         while True:
@@ -192,7 +208,7 @@ class Schedule:
             offset = Offset.CLOSE if held else Offset.OPEN
         ticks = random.choice((-200, -20, -1, 0, 1, 3, 20)) * direction.sign
         order_type = random.choice((OrderType.LIMIT,) * 4 + (OrderType.FAK, OrderType.FOK))
-        return self._request(
+        return self.request(
             direction=direction,
             offset=offset,
             order_type=order_type,
@@ -200,7 +216,7 @@ class Schedule:
             volume=random.choice((1, 1, 2, 3)),
         )
 
-    def _request(self, **fields: Any) -> OrderRequest:
+    def request(self, **fields: Any) -> OrderRequest:
         return OrderRequest(
             request_id=f"r{self.seed}-{next(self._numbers)}",
             strategy_name=self.random.choice(("MaRsi", "Grid")),
@@ -210,12 +226,12 @@ class Schedule:
             **fields,
         )
 
-    def _cancel(self, order: OrderRequest) -> OrderRequest:
+    def cancel(self, order: OrderRequest) -> OrderRequest:
         again = replace(order, timestamp=self.loop.now(), cmd_type=CommandType.CANCEL_ORDER)
         return replace(again, request_id=f"c{self.seed}-{next(self._numbers)}", order_request_id=order.request_id)
 
     def _ask_soon(self, request: OrderRequest) -> None:
-        self.loop.run_in(self.life, self._ask(request))
+        self.loop.run_in(self.life, self.ask(request))
 
     async def _trade(self, seconds: float) -> None:
         """So long, one wish after another."""
@@ -227,16 +243,16 @@ class Schedule:
                 wish = self._wish()
                 self._ask_soon(wish)
                 if random.random() < 0.15:
-                    self._ask_soon(self._cancel(wish))
+                    self._ask_soon(self.cancel(wish))
             elif what < 0.85:
-                self._ask_soon(self._cancel(random.choice(orders)))
+                self._ask_soon(self.cancel(random.choice(orders)))
             else:
                 self._ask_soon(random.choice(tuple(self.requests.values())))
             await asyncio.sleep(random.choice((0.0, 0.005, 0.1, 0.4, 1.0, 2.0)))
 
     # ---- what breaks ----
 
-    async def _storm(self) -> None:
+    async def storm(self) -> None:
         random = self.random
         seconds = random.uniform(3.0, 9.0)
         self.house.weather = random.choice((
@@ -292,14 +308,14 @@ class Schedule:
 
     # ---- afterwards ----
 
-    def _is_active(self) -> bool:
+    def is_active(self) -> bool:
         trading, gateway = self.house.services.get("trading"), self.house.services.get("gateway")
         is_there = all(self.house.lives[name].alive for name in ("gateway", "trading") if name in self.house.lives)
         if not (is_there and trading and gateway and trading.is_open and gateway.reconciled):
             return False
         return bool(trading.state.effective is State.ACTIVE)
 
-    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+    async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
         end = self.loop.time() + seconds
         while not condition():
             if self.loop.time() > end:
@@ -311,7 +327,7 @@ class Schedule:
         """Everything that works is cancelled, as often as it takes; then nobody has anything left to do."""
         house, end, asked_at = self.house, self.loop.time() + QUIET_SECONDS, -1e9
         while self.loop.time() < end:
-            if not await self._until(self._is_active, end - self.loop.time()):
+            if not await self.until(self.is_active, end - self.loop.time()):
                 return [f"I10 never ACTIVE again: {_standing(house)}"]
             working = list(house.services["trading"].orders.active())
             if working and self.loop.time() - asked_at > 5.0:
@@ -319,12 +335,12 @@ class Schedule:
                 for state in working:
                     known = self.requests.get(state.parent_id or state.request_id)
                     if known is not None:
-                        self._ask_soon(self._cancel(known))
+                        self._ask_soon(self.cancel(known))
             await asyncio.sleep(0.5)
             if not working and not self._unfinished():
                 house.standing = True
                 await asyncio.sleep(2 * PULSE + 3.0)  # the account is asked for once more
-                if self._is_active() and not self._unfinished():
+                if self.is_active() and not self._unfinished():
                     return []
                 house.standing = False
         return [f"I4 never quiet: {self._unfinished()}"]
@@ -346,7 +362,7 @@ class Schedule:
         before = _picture(house)
         for name in ("trading", "gateway"):
             house.kill(name)
-        if not await self._until(self._is_active, 60.0):
+        if not await self.until(self.is_active, 60.0):
             return [f"I10 a quiet house does not start again: {_standing(house)}"]
         await asyncio.sleep(3.0)
         after = _picture(house)
@@ -403,12 +419,6 @@ def _home() -> Path:
 @cache
 def _settings() -> Settings:
     return load_settings(root=ROOT, config=ROOT / "config", data=_home() / "data", port_offset=0)
-
-
-def replace_data(settings: Settings, folder: Path) -> Settings:
-    from dataclasses import replace as replaced
-
-    return replaced(settings, data=folder)
 
 
 @cache

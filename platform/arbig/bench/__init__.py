@@ -51,6 +51,18 @@ def startup(as_json: Json = False, data: Data = None) -> None:
 
 
 @app.command()
+def recovery(
+    as_json: Json = False,
+    data: Data = None,
+    kills: Annotated[int, typer.Option(help="Kills of each process.")] = 20,
+) -> None:
+    """Each process killed on the running stack: until it is there again, and until the house is ACTIVE."""
+    from arbig.bench.recovery import run
+
+    _measure("recovery", as_json, data, lambda folder: run(folder, kills))
+
+
+@app.command()
 def sweep(
     as_json: Json = False,
     data: Data = None,
