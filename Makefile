@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Seen by vnpy-compatibility tests only, to compare values with the originals: without their dependencies (Qt, a compiler).
 PEERS := vnpy vnpy_ctastrategy vnpy_sqlite
 
-.PHONY: help setup up down status test check chaos docs bench
+.PHONY: help setup up down status test check chaos soak docs bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,11 @@ test: check ## check, then every test (about twelve minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not processes and not browser and not chaos'
 	$(BIN)/python -m pytest -m 'processes or browser'
 
-chaos: $(VENV)/.tested ## the long crash proofs (about ten minutes); ARBIG_CHAOS_SEED, ARBIG_CHAOS_KILLS
-	$(BIN)/python -m pytest -m chaos -s tests/chaos tests/simulation
+chaos: $(VENV)/.tested ## the long crash proofs (about half an hour); ARBIG_CHAOS_SEED, ARBIG_CHAOS_CELL
+	$(BIN)/python -m pytest -m chaos -s $(if $(ARBIG_CHAOS_CELL),tests/chaos -k no_cell,tests --ignore tests/chaos/test_soak.py)
+
+soak: $(VENV)/.tested ## twenty minutes under faults; ARBIG_SOAK_MINUTES, ARBIG_SOAK_SEED
+	$(BIN)/python -m pytest -m chaos -s tests/chaos/test_soak.py
 
 docs: $(VENV)/.tested ## write the generated parts of platform/ARCHITECTURE.md anew
 	@$(BIN)/python tests/docs/generated.py

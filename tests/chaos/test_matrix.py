@@ -30,9 +30,10 @@ BROKEN = {
         "            from arbig.domain.counter import InsertOrder\n"
         "            from arbig.store.journal import memo_of\n"
         "            self._connector.insert(InsertOrder(\n"
-        "                order_ref=self._journal._next_ref, memo=memo_of(command.request_id), symbol=command.symbol,\n"
-        "                exchange=command.exchange, direction=command.direction, offset=command.offset,\n"
-        "                order_type=command.order_type, price=command.price, volume=command.volume,\n"
+        "                order_ref=self._journal._next_ref, memo=memo_of(command.request_id, command.strategy_name),\n"
+        "                symbol=command.symbol, exchange=command.exchange, direction=command.direction,\n"
+        "                offset=command.offset, order_type=command.order_type, price=command.price,\n"
+        "                volume=command.volume,\n"
         "            ))\n"
         '            crash_point("gw.after_send")\n'
         "            admission = self._journal.admit(command, waits)._replace(is_new=False)\n",
