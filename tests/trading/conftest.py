@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from arbig.bus.memory import MemoryBus
 from arbig.bus.port import Bus, Entry
@@ -90,8 +91,9 @@ class Counter:
             },
             "/orders": {"as_of": as_of, "orders": _plain(self.orders.values())},
             "/trades": {"as_of": as_of, "trades": _plain(self.trades)},
-            "/positions": {"as_of": as_of, "positions": _plain(self.held.values())},
+            "/positions": {"as_of": as_of, "positions": _plain(map(self.with_frozen, self.held.values()))},
             "/account": {"as_of": as_of, "account": self.account},
+            "/statement": {"statement": None},
         }
         return found[path.partition("?")[0]]
 
@@ -167,8 +169,22 @@ class Counter:
             await self.bus.append([(TRADE.name, encode(trade))])
         change = volume if order.offset is Offset.OPEN else -volume
         side = order.direction if order.offset is Offset.OPEN else order.direction.opposite
-        await self.hold(order.symbol, side, self.held_volume(order.symbol, side) + change)
+        known = self.held.get((order.symbol, side))
+        yesterday = 0 if known is None else known.yd_volume
+        if order.offset in (Offset.CLOSE, Offset.CLOSEYESTERDAY):
+            yesterday = max(0, yesterday - volume)
+        await self.hold(order.symbol, side, self.held_volume(order.symbol, side) + change, yesterday)
         return trade
+
+    def with_frozen(self, position: PositionData) -> PositionData:
+        """Working closes keep their lots."""
+        closes = [
+            order.volume - order.traded
+            for order in self.orders.values()
+            if order.status.is_active and order.offset is not Offset.OPEN and order.symbol == position.symbol
+            and order.direction is position.direction.opposite
+        ]  # fmt: skip
+        return replace(position, frozen=max(position.frozen, sum(closes)))
 
     def held_volume(self, symbol: str, direction: Direction) -> int:
         held = self.held.get((symbol, direction))

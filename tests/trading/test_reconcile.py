@@ -143,26 +143,6 @@ def test_order_rates_are_remembered_over_a_restart(opened: Any, counter: Any) ->
     asyncio.run(play())
 
 
-def test_lots_that_no_trade_explains_raise_the_alarm_when_seen_twice(opened: Any, counter: Any) -> None:
-    """What is there at the start is shown as unassigned; only a change is alarming."""
-
-    async def play() -> None:
-        await counter.hold("au2512", Direction.LONG, 3)
-        async with opened(counter) as desk:
-            await desk.service.reconciler.resync()
-            await counter.hold("au2512", Direction.LONG, 1)
-            await desk.service.reconciler.resync()
-            assert EventType.ALARM not in await events(desk)
-            await desk.service.reconciler.resync()
-            await desk.service.reconciler.resync()
-            alarms = [decode(EventData, each) for each in await desk.said(EVENT.name)]
-            assert ["the account holds lots that no trade explains (net, before -> now): au2512 +3 -> +1"] == [
-                each.message for each in alarms if each.event is EventType.ALARM
-            ]
-
-    asyncio.run(play())
-
-
 def test_a_fill_that_was_announced_and_does_not_come_is_asked_for(opened: Any, counter: Any) -> None:
     async def play() -> None:
         async with opened(counter) as desk:

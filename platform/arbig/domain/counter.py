@@ -66,6 +66,7 @@ class Subject(StrEnum):
     POSITIONS = "positions"
     ACCOUNT = "account"
     CLOCK = "clock"
+    STATEMENT = "statement"
 
 
 class Query(Word, frozen=True, kw_only=True):
@@ -209,6 +210,21 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "CNY"
 
 
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled day as the counter closes it. Profit by date: yesterday's lots from their pre-settlement price, today's
+    from their opening price, what is held marked at `prices`, the day's settlement prices."""
+
+    account_id: str
+    trading_day: date
+    pre_balance: float
+    balance: float
+    commission: float
+    close_profit: float
+    position_profit: float
+    margin: float
+    prices: dict[str, float] = {}
+
+
 class ClockRow(msgspec.Struct, frozen=True, kw_only=True):
     session_time: datetime
     trading_day: date
@@ -224,6 +240,7 @@ class Answer(Word, frozen=True, kw_only=True):
     trades: tuple[TradeReport, ...] = ()
     positions: tuple[PositionData, ...] = ()
     account: AccountRow | None = None
+    statement: Statement | None = None
     clock: ClockRow | None = None
     bars: tuple[BarData, ...] = ()
     error: str | None = None

@@ -99,6 +99,8 @@ class EventType(StrEnum):
     TRADING_DAY = "TRADING_DAY"
     SETTLED = "SETTLED"
     TRADING_STATE = "TRADING_STATE"
+    EXTERNAL = "EXTERNAL"
+    BOOK = "BOOK"
     ALARM = "ALARM"
 
 
@@ -363,7 +365,9 @@ class PositionData(Message, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EventData(Message, frozen=True, kw_only=True, omit_defaults=True):
-    """What happened to the house itself: connection, reconcile, trading state, alarms."""
+    """What happened to the house itself: connection, reconcile, trading state, alarms. EXTERNAL: another terminal's
+    order touches lots of a strategy. BOOK: a strategy's book gained `volume` net lots at `price` without a trade of the
+    exchange; such changes are numbered."""
 
     event: EventType
     source: str
@@ -375,6 +379,9 @@ class EventData(Message, frozen=True, kw_only=True, omit_defaults=True):
     trading_day: date | None = None
     event_id: str | None = None
     state: str | None = None
+    volume: int | None = None
+    price: float | None = None
+    number: int | None = None
 
 
 class DeadLetter(Message, frozen=True, kw_only=True, omit_defaults=True):

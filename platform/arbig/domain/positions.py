@@ -176,6 +176,16 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
                 holding = holding._refrozen(order.direction, order.offset, order.working)
         return holding
 
+    def promised(self, direction: Direction, volume: int) -> Self:
+        """So many lots more of the side held are frozen, by closes that are not known here: yesterday's first."""
+        side = self.side(direction)
+        yesterday = min(volume, side.yesterday_available)
+        today = min(volume - yesterday, side.today_available)
+        more = replace(
+            side, yesterday_frozen=side.yesterday_frozen + yesterday, today_frozen=side.today_frozen + today
+        )
+        return self._with(direction, more)
+
     def rolled(self, settlement_price: float) -> Self:
         """The next trading day: today's lots become yesterday's, all are valued from the settlement price."""
         return replace(self, long=_rolled(self.long, settlement_price), short=_rolled(self.short, settlement_price))

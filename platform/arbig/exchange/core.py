@@ -32,6 +32,7 @@ from arbig.domain.counter import (
     InsertRejected,
     OrderReport,
     PositionReport,
+    Statement,
     TradeReport,
     error_message,
 )
@@ -148,6 +149,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     orders_asked: int = 0
     trades_made: int = 0
     max_order_ref: int = 0
+    statement: Statement | None = None
 
 
 @dataclass
@@ -379,6 +381,7 @@ class SimulatedExchange:
         closes = {symbol: market.path.close for symbol, market in self._markets.items()}
         prices = {symbol: close.settlement for symbol, close in closes.items()}
         held = tuple(self.truth.account.holdings)
+        statement = self._statement(prices)
         account = self.truth.account.settled(self._instruments(), prices, following)
         expired = {s for s, market in self._markets.items() if market.instrument.last_trading_day <= day}
         account = replace(account, holdings={s: h for s, h in account.holdings.items() if s not in expired})
@@ -390,6 +393,7 @@ class SimulatedExchange:
         self._set(
             trading_day=following,
             account=account,
+            statement=statement,
             step=2,
             symbols=symbols,
             closes={symbol: closes[symbol] for symbol in symbols},
@@ -403,6 +407,23 @@ class SimulatedExchange:
         yield mark
         if rows:
             yield PositionReport(positions=rows)
+
+    def _statement(self, prices: Mapping[str, float]) -> Statement:
+        """The margin is that of the next day: what is held is marked at the settlement price from then on."""
+        instruments = self._instruments()
+        worth = self.truth.account.worth(instruments, prices)
+        settled = self.truth.account.settled(instruments, prices, self.trading_day)
+        return Statement(
+            account_id=self.rules.account_id,
+            trading_day=self.trading_day,
+            pre_balance=round(float(worth.pre_balance), 2),
+            balance=round(float(worth.balance), 2),
+            commission=round(float(worth.commission), 2),
+            close_profit=round(float(worth.close_profit), 2),
+            position_profit=round(float(worth.position_profit), 2),
+            margin=round(float(settled.worth(instruments, prices).margin), 2),
+            prices={symbol: float(price) for symbol, price in prices.items()},
+        )
 
     def _begin_day(self) -> Iterator[Event]:
         self._set(step=0)

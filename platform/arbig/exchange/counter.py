@@ -138,6 +138,8 @@ class Counter:
                 return Answer(number=number, positions=exchange.positions())
             case Subject.ACCOUNT:
                 return Answer(number=number, account=exchange.account_row())
+            case Subject.STATEMENT:
+                return Answer(number=number, statement=exchange.truth.statement)
             case Subject.CLOCK:
                 return Answer(number=number, clock=self._clock())
 

@@ -23,6 +23,9 @@ from arbig.store.database import Database, Prepared
 
 ANSWERS_KEPT = timedelta(days=30)
 
+Also = Callable[[sqlite3.Connection], None]
+"""Writes something more into the same transaction."""
+
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """A request that came in, and what was answered (empty: accepted). `messages` is how many commands it became,
@@ -158,7 +161,9 @@ class OrderStore:
         with self.database.quick() as connection:
             put_book(connection, book)
 
-    def save_trade(self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any]) -> bool:
+    def save_trade(
+        self, trade: TradeData, state: OrderState | None, book: Mapping[str, Any], also: Also | None = None
+    ) -> bool:
         """A fill with what it changes. False when it is known already: nothing is written."""
         try:
             with self.database.quick() as connection:
@@ -166,6 +171,8 @@ class OrderStore:
                 if state is not None:
                     _upsert(connection, state)
                 put_book(connection, book)
+                if also is not None:
+                    also(connection)
         except sqlite3.IntegrityError:
             if not self._is_known(trade):
                 raise
@@ -173,7 +180,7 @@ class OrderStore:
         return True
 
     def replace_trade(
-        self, gone: TradeData, come: Sequence[TradeData], state: OrderState, book: Mapping[str, Any]
+        self, gone: TradeData, come: Sequence[TradeData], state: OrderState, book: Mapping[str, Any], also: Also
     ) -> None:
         """The true fill, and what is left of the one made up for it."""
         trades = tables.trades.c
@@ -185,6 +192,7 @@ class OrderStore:
                 _INSERT_TRADE.execute(driver, _row_of_trade(trade))
             _upsert(driver, state)
             put_book(driver, book)
+            also(driver)
 
     def _is_known(self, trade: TradeData) -> bool:
         trades = tables.trades.c
@@ -257,6 +265,19 @@ class OrderStore:
             query = query.where(trades.trading_day > trading_day)
         with self.database.reading() as connection:
             return [_trade_of(row) for row in connection.execute(query.order_by(trades.id)).mappings()]
+
+    def made_up(self, since: date) -> list[TradeData]:
+        """Fills that stand for ones the counter has not told."""
+        trades = tables.trades.c
+        recent = trades.traded_at >= Time.combine(since, Time.min.time(), tables.SHANGHAI)
+        mine = (trades.account_id == self.account_id, recent, trades.trade_id.startswith("synthetic-"))
+        with self.database.reading() as connection:
+            return [_trade_of(row) for row in connection.execute(select(tables.trades).where(*mine)).mappings()]
+
+    def is_empty(self) -> bool:
+        """Whether no trade has ever been written here."""
+        with self.database.reading() as connection:
+            return connection.execute(select(tables.trades.c.id).limit(1)).one_or_none() is None
 
     def counts(self, trading_day: date | None) -> tuple[int, int]:
         """(orders, trades) of a trading day."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from datetime import datetime as Time
@@ -10,10 +11,10 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from arbig.store import tables
-from arbig.store.database import Database
+from arbig.store.database import Database, Prepared
 from arbig.store.orders import Outgoing, put_book, put_outgoing
 
 
@@ -38,7 +39,8 @@ class ChangeKind(StrEnum):
 
 
 class BookChange(msgspec.Struct, frozen=True, kw_only=True):
-    """Lots of one side that a book gained (or lost, below zero)."""
+    """Lots of one side that a book gained (or lost, below zero). `yd_volume`: how many of them were yesterday's, where
+    the account gained them too."""
 
     id: int
     account_id: str
@@ -48,11 +50,11 @@ class BookChange(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     exchange: str
     direction: str
-    today: int
-    yesterday: int
+    volume: int
     price: float
     reason: str
     changed_at: Time
+    yd_volume: int = 0
 
 
 class ReconciliationStore:
@@ -62,7 +64,7 @@ class ReconciliationStore:
         self.database = database
         self.account_id = account_id
         with database.reading() as connection:
-            self.last_change = connection.execute(select(func.max(tables.book_changes.c.id))).scalar() or 0
+            self._last_change: int = connection.execute(select(func.max(tables.book_changes.c.id))).scalar() or 0
 
     # ---- days -----------------------------------------------------------------------------------------------------
 
@@ -87,14 +89,16 @@ class ReconciliationStore:
         with self.database.transaction() as connection:
             connection.execute(update(days).where(*self._of(days, trading_day)).values(statement=statement))
 
-    def statement(self, trading_day: date | None = None) -> tuple[date, str] | None:
-        """Of that day, or the newest."""
+    def statement(self, trading_day: date | None = None, before: date | None = None) -> tuple[date, str] | None:
+        """Of that day, or the newest (before one)."""
         days = tables.reconciled_days.c
         query = select(days.trading_day, days.statement).where(
             days.account_id == self.account_id, days.statement.is_not(None)
         )
         if trading_day is not None:
             query = query.where(days.trading_day == trading_day)
+        if before is not None:
+            query = query.where(days.trading_day < before)
         with self.database.reading() as connection:
             row = connection.execute(query.order_by(days.trading_day.desc()).limit(1)).one_or_none()
         return None if row is None else (row.trading_day, row.statement)
@@ -130,6 +134,16 @@ class ReconciliationStore:
 
     # ---- books ----------------------------------------------------------------------------------------------------
 
+    def next_change(self) -> int:
+        self._last_change += 1
+        return self._last_change
+
+    @property
+    def last_change(self) -> int:
+        """The number of the newest change that has been written."""
+        with self.database.reading() as connection:
+            return connection.execute(select(func.max(tables.book_changes.c.id))).scalar() or 0
+
     def change(
         self,
         changes: Sequence[BookChange],
@@ -138,13 +152,13 @@ class ReconciliationStore:
     ) -> None:
         """Rows, the books after them and what is said of it, together."""
         with self.database.transaction() as connection:
-            connection.execute(insert(tables.book_changes), [asdict(change) for change in changes])
             driver: Any = connection.connection.dbapi_connection
+            for change in changes:
+                put_change(driver, change)
             for book in books:
                 put_book(driver, book)
             for message in outgoing:
                 put_outgoing(driver, message)
-        self.last_change = max(self.last_change, *(change.id for change in changes))
 
     def changes(self, trading_day: date | None = None, after: date | None = None) -> list[BookChange]:
         """Oldest first; of one day, or of the days after one."""
@@ -160,3 +174,13 @@ class ReconciliationStore:
 
     def _of(self, table: Any, trading_day: date) -> tuple[Any, ...]:
         return table.c.account_id == self.account_id, table.c.trading_day == trading_day
+
+
+_INSERT_CHANGE = Prepared(
+    insert(tables.book_changes).values({column.name: bindparam(column.name) for column in tables.book_changes.columns})
+)
+
+
+def put_change(connection: sqlite3.Connection, change: BookChange) -> None:
+    """Part of the caller's transaction."""
+    _INSERT_CHANGE.execute(connection, asdict(change))

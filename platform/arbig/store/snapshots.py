@@ -60,6 +60,18 @@ class SnapshotStore:
         with self.database.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def last_settled(self, before: date) -> date | None:
+        """The newest day before this one whose close was written down."""
+        newest = [
+            select(func.max(table.c.trading_day)).where(
+                table.c.account_id == self.account_id, table.c.trading_day < before
+            )
+            for table in (tables.positions, tables.accounts)
+        ]
+        with self.database.reading() as connection:
+            days = [connection.execute(query).scalar() for query in newest]
+        return max((day for day in days if day is not None), default=None)
+
     def best_balance(self) -> float:
         """The highest balance any day was settled with, 0 before the first."""
         accounts = tables.accounts.c

@@ -33,7 +33,7 @@ from arbig.strategy.configuration import read_files
 from arbig.strategy.frames import Fetch
 from arbig.strategy.house import House
 from arbig.strategy.live import LiveStrategy, State
-from arbig.strategy.orders import lots_after
+from arbig.strategy.orders import lots_after, lots_moved
 
 log = structlog.get_logger()
 
@@ -52,6 +52,7 @@ class StrategyEngine:
         self._held: dict[str, list[tuple[bytes, BarData]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._as_of: dict[str, str] = {}
+        self._book_changes = 0
         self.bars_refilled = 0
 
     # ---- who there is
@@ -119,6 +120,7 @@ class StrategyEngine:
         if answer.get("epoch") not in (None, await self.house.bus.epoch()):
             raise CallError("Trading has still to resynchronise, for Redis has lost its data")
         self._as_of = {**last_ids, **answer["as_of"]}
+        self._book_changes = int(answer.get("book_changes", 0))
         book = {
             (one["strategy_name"], one["symbol"]): Lots(int(one["volume"]), float(one["price"]))
             for one in answer["strategies"]
@@ -306,6 +308,22 @@ class StrategyEngine:
             await self.house.durably(self.house.store.trim)
             if event.trading_day is not None:
                 await self._turn_to(event.trading_day)
+        elif event.event is EventType.BOOK:
+            await self._on_book(event, entry)
+        elif event.event is EventType.EXTERNAL:
+            log.warning(event.message, strategy_name=event.strategy_name, symbol=event.symbol)
+
+    async def _on_book(self, event: EventData, entry: Entry) -> None:
+        """Lots that came to a strategy, or left it, without a fill. Once; the positions we started from may have it."""
+        name, symbol, event_id = event.strategy_name, event.symbol, event.event_id
+        if not (name and symbol and event_id) or self.house.store.has_applied(event_id):
+            return
+        before = self.house.lots(name, symbol)
+        is_new = (event.number or 0) > self._book_changes
+        after = lots_moved(before, event.volume or 0, event.price or 0.0) if is_new else before
+        self.house.book[name, symbol] = after
+        await self.house.commit(Effects(name, event_id, entry.id, self.house.clock.now(), {symbol: after}))
+        log.info(f"{symbol}: {before.volume:+d} -> {after.volume:+d} lots: {event.message}", strategy_name=name)
 
     async def _turn_to(self, day: date) -> None:
         """Lots of a contract that has had its last day are settled, nobody holds them; its strategies are out."""

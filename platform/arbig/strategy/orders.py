@@ -166,15 +166,19 @@ def refusal(request: OrderRequest, reason: str) -> OrderData:
 
 
 def lots_after(lots: Lots, trade: TradeData) -> Lots:
-    """The position after a fill. The average price moves only when lots are added."""
-    change = trade.direction.sign * trade.volume
+    """The position after a fill."""
+    return lots_moved(lots, trade.direction.sign * trade.volume, trade.price)
+
+
+def lots_moved(lots: Lots, change: int, at: float) -> Lots:
+    """So many net lots more. The average price moves only when lots are added."""
     volume = lots.volume + change
     if volume == 0:
         return Lots()
     if lots.volume * change >= 0:
-        price = (abs(lots.volume) * lots.price + trade.volume * trade.price) / abs(volume)
+        price = (abs(lots.volume) * lots.price + abs(change) * at) / abs(volume)
     elif lots.volume * volume < 0:
-        price = trade.price
+        price = at
     else:
         price = lots.price
     return Lots(volume, price)

@@ -27,13 +27,16 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Time
 
     def after(self, trade: TradeData) -> Self:
-        change = trade.direction.sign * trade.volume
+        return self.moved(trade.direction.sign * trade.volume, trade.price, trade.datetime)
+
+    def moved(self, change: int, price: float, when: Time) -> Self:
+        """So many net lots more (or less), taken over at a price."""
         return replace(
             self,
             volume=self.volume + change,
-            price=_entry_price(self.volume, self.price, change, trade.price),
-            cash=self.cash - change * trade.price,
-            updated_at=max(self.updated_at, trade.datetime),
+            price=_entry_price(self.volume, self.price, change, price),
+            cash=self.cash - change * price,
+            updated_at=max(self.updated_at, when),
         )
 
     def settled(self, price: float, when: Time) -> Self:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from arbig.domain.messages import Direction, PositionData
+from arbig.store.reconciliation import BookChange
 
 CONFIRM_SECONDS = 1.0
 FEN = 0.01
@@ -108,6 +109,11 @@ class Lots(NamedTuple):
 NONE = Lots()
 
 
+def lots_of(change: BookChange) -> Lots:
+    """What the account gained with a change that brought new lots."""
+    return Lots(change.volume - change.yd_volume, change.yd_volume)
+
+
 def of_positions(ours: Mapping[Side, Lots], theirs: Mapping[Side, Lots]) -> list[Difference]:
     """Today's and yesterday's lots, side by side."""
     found = []
@@ -168,22 +174,20 @@ class Doubts:
     def __init__(self) -> None:
         self._since: dict[object, tuple[object, float]] = {}
 
-    @property
-    def any(self) -> bool:
-        return bool(self._since)
+    def fresh(self, seconds: float) -> bool:
+        """Whether something was seen once, and is to be looked at again soon."""
+        return any(seconds - since < CONFIRM_SECONDS for _, since in self._since.values())
 
-    def seen(self, found: Iterable[Difference], unseen: frozenset[str], seconds: float) -> list[Difference]:
-        """The confirmed ones. Of the contracts named `unseen` (something moved there) nothing is known this time: a
-        doubt about them stays as it is. "" stands for the account's money."""
-        now = {difference.key: difference for difference in found}
-        kept = {key: told for key, told in self._since.items() if key in now or key[1] in unseen}  # type: ignore[index]
+    def seen(self, found: Iterable[Difference], seconds: float) -> list[Difference]:
+        """The confirmed ones."""
+        now: dict[object, tuple[object, float]] = {}
         confirmed = []
-        for key, difference in now.items():
-            gap, since = kept.get(key, (None, seconds))
+        for difference in found:
+            gap, since = self._since.get(difference.key, (None, seconds))
             if gap != difference.gap:
                 since = seconds
-            kept[key] = (difference.gap, since)
+            now[difference.key] = (difference.gap, since)
             if seconds - since >= CONFIRM_SECONDS:
                 confirmed.append(difference)
-        self._since = kept
+        self._since = now
         return confirmed

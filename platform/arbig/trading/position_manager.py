@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date
 from datetime import datetime as Time
@@ -32,16 +33,22 @@ class PositionManager:
         self._lots: dict[Key, int] = {}
         self._held: dict[str, Exposure] = {}
         self._as_of = "0-0"
+        self._heard: dict[Key, str] = {}
+        self.held_back: dict[Key, int] = {}
 
     # ---- the account ----------------------------------------------------------------------------------------------
 
     def replace(self, positions: Iterable[PositionData], as_of: str) -> None:
-        """Everything the counter holds, as its answer says: what is not in it is not held."""
-        self._sides = {(position.symbol, position.direction): position for position in positions}
-        self._later = {}
+        """Everything the counter holds, as its answer says: what is not in it is not held. A side of which the stream
+        has said something later stays as it is."""
+        newer = {key: side for key, side in self._sides.items() if self._is_newer(key, as_of)}
+        later = {key: trades for key, trades in self._later.items() if key in newer}
+        self._sides = {(position.symbol, position.direction): position for position in positions} | newer
+        self._later = later
         self._as_of = as_of
+        self._heard = {key: self._heard[key] for key in newer}
         self._lots, self._held = {}, {}
-        for key in self._sides:
+        for key in self._sides.keys() | self._later.keys():
             self._weigh(key)
 
     def on_position(self, position: PositionData, entry_id: str) -> None:
@@ -51,7 +58,11 @@ class PositionManager:
         key = (position.symbol, position.direction)
         self._sides[key] = position
         self._later[key] = [trade for trade in self._later.get(key, ()) if trade.datetime > position.datetime]
+        self._heard[key] = entry_id
         self._weigh(key)
+
+    def _is_newer(self, key: Key, as_of: str) -> bool:
+        return key in self._heard and entry_key(self._heard[key]) > entry_key(as_of)
 
     def on_trade(self, trade: TradeData) -> None:
         """A fill heard on the stream, once. It counts until a snapshot that includes it."""
@@ -76,7 +87,8 @@ class PositionManager:
         self._held[product] = self.held(product).plus(direction, more)
 
     def holding(self, instrument: Instrument, orders: Iterable[OrderState]) -> Holding:
-        """What may be closed now: the lots held, less what our working closes will take."""
+        """What may be closed now: the lots held, less what working closes will take: those we know, and lots that the
+        counter has promised to somebody else's (`held_back`)."""
         keys = [(instrument.symbol, direction) for direction in Direction]
         rows = [self._sides[key] for key in keys if key in self._sides]
         holding = Holding.from_position_data(instrument.symbol, instrument.position_date_type, rows)
@@ -85,7 +97,11 @@ class PositionManager:
                 holding = holding.after(trade)
             except NotHeld:  # a snapshot had included it already
                 continue
-        return holding.frozen_by(orders)
+        holding = holding.frozen_by(orders)
+        for direction in Direction:
+            if promised := self.held_back.get((instrument.symbol, direction), 0):
+                holding = holding.promised(direction, promised)
+        return holding
 
     def positions(self) -> list[PositionData]:
         """What is held, as the counter last said."""
@@ -106,14 +122,12 @@ class PositionManager:
     def booked(self, trade: TradeData) -> Book:
         """Its book after a fill; another terminal's fill goes to the unassigned one."""
         owner = trade.strategy_name or UNASSIGNED
-        book = self.books.get((owner, trade.symbol, trade.exchange)) or Book(
-            account_id=self.account_id,
-            strategy_name=owner,
-            symbol=trade.symbol,
-            exchange=trade.exchange,
-            updated_at=trade.datetime,
+        return self.book_of(owner, trade.symbol, trade.exchange, trade.datetime).after(trade)
+
+    def book_of(self, owner: str, symbol: str, exchange: Exchange, when: Time) -> Book:
+        return self.books.get((owner, symbol, exchange)) or Book(
+            account_id=self.account_id, strategy_name=owner, symbol=symbol, exchange=exchange, updated_at=when
         )
-        return book.after(trade)
 
     def adopt(self, book: Book) -> None:
         self.books[book.strategy_name, book.symbol, book.exchange] = book
@@ -143,15 +157,26 @@ class PositionManager:
             if volume
         ]
 
-    def unexplained(self) -> dict[str, int]:
-        """Net lots the account holds beyond all trades we have ever seen. Constant, unless something is wrong."""
-        symbols = {symbol for symbol, _ in self._sides} | {book.symbol for book in self.books.values()}
-        rest = {symbol: self.net(symbol) - _net(self.books.values(), symbol) for symbol in symbols}
-        return {symbol: volume for symbol, volume in rest.items() if volume}
+    def booked_net(self) -> dict[str, int]:
+        """Net lots of all books together, the unassigned one among them."""
+        net: defaultdict[str, int] = defaultdict(int)
+        for book in self.books.values():
+            net[book.symbol] += book.volume
+        return net
+
+    def assignable(self, symbol: str, direction: Direction) -> int:
+        """Lots of one side that no strategy's book holds."""
+        owned = (max(0, direction.sign * book.volume) for book in self.owned() if book.symbol == symbol)
+        side = self._sides.get((symbol, direction))
+        return 0 if side is None else max(0, side.volume - sum(owned))
+
+    def price_of(self, symbol: str, direction: Direction) -> float:
+        """What the counter says was paid for a side, on average; zero when nothing is held."""
+        side = self._sides.get((symbol, direction))
+        return 0.0 if side is None else side.price
 
     def _price(self, symbol: str, volume: int) -> float:
-        side = self._sides.get((symbol, Direction.LONG if volume > 0 else Direction.SHORT))
-        return side.price if side is not None else 0.0
+        return self.price_of(symbol, Direction.LONG if volume > 0 else Direction.SHORT)
 
 
 def _net(books: Iterable[Book], symbol: str) -> int:

@@ -65,6 +65,7 @@ def add(app: FastAPI, trading: TradingService) -> None:
         return _answer(
             as_of=trading.reconciler.as_of,
             epoch=trading.epoch,
+            book_changes=trading.checks.last_change,
             positions=[_raw(position) for position in trading.positions.positions()],
             strategies=[_shown(book, trading) for book in _books(trading)],
         )

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -23,9 +24,11 @@ from arbig.domain.fees import FeeSchedule, margin
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
     CommandType,
+    Direction,
     EventData,
     EventType,
     MessageError,
+    Offset,
     OrderData,
     OrderRequest,
     PositionData,
@@ -46,10 +49,14 @@ from arbig.runtime.settings import Settings, SettingsError
 from arbig.store.database import Database, StoreError
 from arbig.store.flattens import FlattenStore
 from arbig.store.orders import OrderStore, Received
+from arbig.store.reconciliation import ChangeKind, ReconciliationStore
 from arbig.store.snapshots import SnapshotStore
-from arbig.trading import routes
+from arbig.trading import reconciliation_routes, routes
 from arbig.trading.activity import Activity
+from arbig.trading.auditor import Auditor
+from arbig.trading.bookkeeper import Bookkeeper
 from arbig.trading.books import Book
+from arbig.trading.differences import lots_of
 from arbig.trading.flattener import Flattener
 from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.keeper import StateKeeper
@@ -63,12 +70,14 @@ from arbig.trading.reconciler import Reconciler
 from arbig.trading.risk_file import load_risk
 from arbig.trading.state import Block, State, TradingState, is_stricter
 from arbig.trading.sweeper import Sweeper
+from arbig.trading.tally import Tally, opened_with
 from arbig.trading.tripwire import Tripwire, day_of
 
 log = logging.getLogger(__name__)
 
 BACKOFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 RESYNC_SECONDS = 30.0
+SECOND_LOOK_SECONDS = 1.1
 ACCOUNT_SECONDS = 2.0
 LAG_SECONDS = 10.0
 RETRY_WRITE_SECONDS = 0.5
@@ -98,7 +107,7 @@ class TradingService(Service):
             EventType.SETTLED: self._on_settled,
         }
         self._losses = 0
-        self._unsaid: deque[tuple[EventType, str, State | None]] = deque()
+        self._unsaid: deque[tuple[EventType, str, dict[str, str]]] = deque()
         self._is_listening = asyncio.Event()
         self._must_resync = asyncio.Event()
         self._stale = asyncio.Event()
@@ -122,6 +131,7 @@ class TradingService(Service):
         self.judge.remember(self.store.sent_since(recently), self.store.cancels_since(recently))
         self.outbox.load(self.store.unpublished())
         await self._until_answered(self._reconcile)
+        self.reconciler.is_following = True
         self.spawn(self._consume(), "streams")
         self.spawn(self.outbox.mark_for_ever(), "outbox")
         self.spawn(self._reconcile_for_ever(), "reconciler")
@@ -134,7 +144,7 @@ class TradingService(Service):
 
     def _open(self) -> None:
         self.risk, instruments = load_risk(self.settings), load_instruments(self.settings)
-        calendar = load_calendar(self.settings)
+        self.calendar = calendar = load_calendar(self.settings)
         try:
             self.database = Database.open(self.settings.data / "db" / "trading.db")
         except StoreError as error:
@@ -144,10 +154,26 @@ class TradingService(Service):
         self.snapshots = SnapshotStore(self.database, self.account_id)
         self.keeper = StateKeeper(self.snapshots, self.ask, self.clock, self._on_state)
         self.positions = PositionManager(self.account_id)
-        self.orders = OrderManager(self.store, self.positions, Activity(self.risk, self._lot_margin))
         self.tripwire, self.pulse = Tripwire(self.risk.triggers), Pulse(self.risk)
         self._best_balance = self.snapshots.best_balance()
         self.outbox = Outbox(self.bus, self.store, self.clock, self.durably)
+        self.checks = ReconciliationStore(self.database, self.account_id)
+        self.bookkeeper = Bookkeeper(self.checks, self.store, self.positions, self.outbox, self.clock, self.account_id)
+        self.orders = OrderManager(
+            self.store, self.positions, Activity(self.risk, self._lot_margin), self.bookkeeper, self._opened
+        )
+        self.auditor = Auditor(
+            self.orders,
+            self.positions,
+            self.checks,
+            self.bookkeeper,
+            self.quotes,
+            instruments,
+            self.clock,
+            self.durably,
+            self._reduce_unexplained,
+            self.say_alarms,
+        )
         self.instruments = instruments
         self.judge = Judge(
             self.account_id,
@@ -186,7 +212,8 @@ class TradingService(Service):
             self.clock,
             self.durably,
             self.account_id,
-            self._alarm,
+            self.auditor,
+            self.checks,
         )
 
     async def stop(self) -> None:
@@ -200,6 +227,7 @@ class TradingService(Service):
 
     def routes(self, app: FastAPI) -> None:
         routes.add(app, self)
+        reconciliation_routes.add(app, self)
 
     @property
     def state(self) -> TradingState:
@@ -219,7 +247,7 @@ class TradingService(Service):
             "contradictions": self.orders.illegal,
             "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
             "fault": self.fault,
-            "alarms": [*self.sweeper.alarms, *self.stale],
+            "alarms": [*self.sweeper.alarms, *self.auditor.alarms, *self.stale],
         }
 
     async def durably(self, write: Callable[[], Any]) -> None:
@@ -274,6 +302,7 @@ class TradingService(Service):
             await self.durably(lambda: self._turn_to(self.quotes.trading_day))
         lost_before = self._losses
         await self.reconciler.resync()
+        await self.reconciler.check_statement(self.snapshots.last_settled(date.max), self._opened)
         if self.settings.gateway != "sim":
             await self._learn_rates()
         self.epoch = self._epoch_now
@@ -288,7 +317,7 @@ class TradingService(Service):
     async def _reconcile_for_ever(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(RESYNC_SECONDS):
+                async with asyncio.timeout(SECOND_LOOK_SECONDS if self.auditor.in_doubt else RESYNC_SECONDS):
                     await self._must_resync.wait()
             except TimeoutError:
                 pass
@@ -405,19 +434,50 @@ class TradingService(Service):
     async def pause_strategy(self, name: str) -> None:
         await call(self.settings, STRATEGY, "POST", f"/strategies/{name}/pause", timeout=TELL_SECONDS)
 
+    async def _reduce_unexplained(self, sentence: str) -> None:
+        """Positions that nobody can explain: only closing, until a person has looked."""
+        if self.state.wanted is not State.ACTIVE:
+            return
+        try:
+            await self.keeper.set(State.REDUCING, sentence, "RECONCILIATION", self.orders.trading_day)
+        except StoreError as error:
+            log.error("%s", error)  # it holds all the same
+
+    def _opened(self, day: date) -> Tally:
+        """What our own trades add up to on a day, from the last settlement on."""
+        settled = self.snapshots.last_settled(day)
+        rows = [] if settled is None else self.snapshots.positions_of(settled)
+        changes = [
+            (change.trading_day, (change.symbol, Direction(change.direction)), lots_of(change))
+            for change in self.checks.changes(after=settled)
+            if change.kind in (ChangeKind.INHERITED, ChangeKind.ACCEPTED)
+        ]
+        sides = {(row["symbol"], Direction(row["direction"])): row["volume"] for row in rows}
+        tally = opened_with(day, sides, changes, self.store.trades_from(settled), partial(self._is_listed, day))
+        account = None if settled is None else self.snapshots.account_of(settled)
+        if account is not None and settled is not None and self.calendar.next_day(settled) == day:
+            tally.pre_balance = account["balance"]
+        return tally
+
+    def _is_listed(self, day: date, symbol: str) -> bool:
+        try:
+            return self.instruments.get(symbol, day).last_trading_day >= day
+        except UnknownSymbol:
+            return True
+
     def _say_warnings(self) -> None:
         self.say_alarms(self.orders.activity.warnings())
 
     def say_alarms(self, lines: Iterable[str]) -> None:
-        self._unsaid.extend((EventType.ALARM, line, None) for line in lines)
+        self._unsaid.extend((EventType.ALARM, line, {}) for line in lines)
         if self._unsaid:
             self._unsaid_waits.set()
 
     async def _say_events(self) -> None:
         while self._unsaid:
-            event, words, state = self._unsaid[0]
+            event, words, about = self._unsaid[0]
             log.warning("%s: %s", event, words)
-            await self._tell(event, words, state)
+            await self._tell(event, words, **about)
             self._unsaid.popleft()
 
     async def _learn_rates(self) -> None:
@@ -449,7 +509,7 @@ class TradingService(Service):
         await self.keeper.set(wanted, reason)
 
     def _on_state(self, state: TradingState) -> None:
-        self._unsaid.append((EventType.TRADING_STATE, state.reason, state.wanted))
+        self._unsaid.append((EventType.TRADING_STATE, state.reason, {"state": state.wanted}))
         self._unsaid_waits.set()
         if state.wanted is State.HALTED:
             self._must_cancel.set()
@@ -493,7 +553,7 @@ class TradingService(Service):
         log.error("%s", message)
         await self._tell(EventType.ALARM, message)
 
-    async def _tell(self, event: EventType, message: str, state: str | None = None) -> None:
+    async def _tell(self, event: EventType, message: str, **about: Any) -> None:
         said = EventData(
             event=event,
             source=TRADING,
@@ -502,7 +562,7 @@ class TradingService(Service):
             account_id=self.account_id,
             trading_day=self.orders.trading_day,
             event_id=uuid4().hex,
-            state=state,
+            **about,
         )
         await self.bus.append([(EVENT.name, encode(said))])
 
@@ -535,11 +595,26 @@ class TradingService(Service):
         crash_point("tr.after_status")
         self.reconciler.seen({entry.stream: entry.id})
 
+    def _tell_whom_it_touches(self, order: OrderData) -> None:
+        """Another terminal's order. A close takes lots that strategies may count on."""
+        if order.offset is Offset.OPEN or not order.is_active():
+            return
+        side = order.direction.opposite
+        left = order.volume - order.traded
+        words = f"{order.symbol}: another terminal works a {order.offset} of {left} {side} lots at {order.price}"
+        for book in self.positions.owned():
+            if book.symbol == order.symbol and book.volume * side.sign > 0:
+                told = f"{words}; the book of {book.strategy_name} holds {abs(book.volume)} of them"
+                about = {"strategy_name": book.strategy_name, "symbol": order.symbol}
+                self._unsaid.append((EventType.EXTERNAL, told, about))
+        self._unsaid_waits.set()
+
     async def _on_trade(self, entry: Entry) -> None:
         trade = completed(decode(TradeData, entry.payload), self.account_id, self.orders.trading_day)
         crash_point("tr.on_trade")
         is_new = not self.orders.is_counted(trade)
         await self.durably(lambda: self.orders.on_trade(trade))
+        self.auditor.heard_trade(trade, entry.id)
         if is_new:
             self.positions.on_trade(trade)
             self._stale.set()

@@ -94,7 +94,8 @@ class Tally:
         """What is held on every side, had the fills named `later` not come yet."""
         without: defaultdict[Side, Sums] = defaultdict(Sums)
         for trade in later:
-            without[side_of(trade)].add(trade)
+            if trade.trading_day == self.day:
+                without[side_of(trade)].add(trade)
         sides = self.opening.keys() | self.corrections.keys() | self._sums.keys()
         found = {side: self._side(side, splits(side[0]), without.get(side)) for side in sides}
         return {side: lots for side, lots in found.items() if lots != Lots()}
@@ -166,6 +167,6 @@ def opened_with(
         else:
             tally.correct(side, lots)
     for trade in trades:
-        if is_listed(trade.symbol):
+        if is_listed(trade.symbol) and (trade.trading_day or day) <= day:
             tally.add(trade)
     return tally
