@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from arbig.bus.memory import MemoryBus
 from arbig.bus.topics import CMD, EVENT, HEARTBEAT, ORDER_STATUS, POSITION, TRADE
-from arbig.domain.counter import CutLine, Fact, Wish
+from arbig.domain.counter import CutLine, Fact, InsertOrder, Wish
 from arbig.domain.messages import (
     SHANGHAI,
     CommandData,
@@ -55,6 +55,10 @@ class Street:
         self.link: DirectLink | None = None
         self.is_open = True
         self.deaf = False
+        self.loses: type | None = None
+        self.is_slow = self.is_quiet = False
+        self.queued: list[Wish] = []
+        self.unsaid: list[Fact] = []
         self.wishes: list[Wish] = []
 
     def make_link(self) -> DirectLink:
@@ -64,11 +68,31 @@ class Street:
         return self.link
 
     def answer(self, wish: Wish) -> Sequence[Fact]:
+        """`deaf`: hears nothing. `loses`: such wishes never arrive. `is_slow`: orders lie in its queue, and it says
+        nothing of them. `is_quiet`: it takes them, and says so later."""
         self.wishes.append(wish)
-        if isinstance(wish, CutLine) or self.deaf:
+        return self._answer(wish)
+
+    def _answer(self, wish: Wish) -> Sequence[Fact]:
+        if isinstance(wish, CutLine) or self.deaf or (self.loses is not None and isinstance(wish, self.loses)):
+            return ()
+        if self.is_slow and isinstance(wish, InsertOrder):
+            self.queued.append(wish)
             return ()
         said = self.counter.on_wish(wish)
-        return (*said.to_asker, *said.to_all)  # type: ignore[return-value]
+        facts: Sequence[Fact] = (*said.to_asker, *said.to_all)  # type: ignore[assignment]
+        if self.is_quiet and isinstance(wish, InsertOrder):
+            self.unsaid += facts
+            return ()
+        return facts
+
+    def speak(self) -> None:
+        """What lay in the queue arrives, and what was not said is said."""
+        self.is_slow = self.is_quiet = False
+        facts = [*self.unsaid, *(fact for wish in self.queued for fact in self._answer(wish))]
+        self.unsaid, self.queued = [], []
+        if self.link is not None and self.link.hear is not None:
+            self.link.hear(facts)
 
     def advance_to(self, moment: str) -> None:
         """Let the session run; whoever is connected hears of it."""
@@ -137,6 +161,17 @@ class Desk:
         self.gateway = self._new_gateway()
         await self.gateway.start()
         await self.settle()
+
+    async def wait(self, seconds: float) -> None:
+        """Wall time passes."""
+        await self.settle()
+        await self.clock.advance(seconds)
+        await self.settle()
+
+    async def reconnect(self) -> None:
+        self.street.cut()
+        self.street.is_open = True
+        await self.wait(5)
 
     async def settle(self) -> None:
         """Every task has had its turn."""
@@ -214,8 +249,10 @@ def open_desk(tmp_path: Path) -> Callable[..., Any]:
     has said that orders may be sent."""
     config = tmp_path / "config"
     config.mkdir()
-    for file in (ROOT / "config").glob("*.yaml"):
-        (config / file.name).write_text(file.read_text())
+    (config / "strategies").mkdir()
+    for place in (".", "strategies"):
+        for file in (ROOT / "config" / place).glob("*.yaml"):
+            (config / place / file.name).write_text(file.read_text())
 
     @asynccontextmanager
     async def opened(at: str = "10-14T21:01:00", told: bool = True, **edits: str) -> AsyncIterator[Desk]:

@@ -19,6 +19,7 @@ from arbig.domain.messages import (
     CommandType,
     Detail,
     Direction,
+    EventData,
     EventType,
     Exchange,
     Offset,
@@ -53,7 +54,9 @@ def command(request_id: str, volume: int = 3, kind: CommandType = CommandType.SE
     )
 
 
-def report(ref: int, request_id: str, status: Status, traded: int = 0, sys_id: str = "", flow: int = 1) -> OrderReport:
+def report(
+    ref: int, request_id: str, status: Status, traded: int = 0, sys_id: str = "", flow: int = 1, trading_day: date = DAY
+) -> OrderReport:
     return OrderReport(
         flow=flow,
         order_ref=ref,
@@ -69,7 +72,7 @@ def report(ref: int, request_id: str, status: Status, traded: int = 0, sys_id: s
         traded=traded,
         status=status,
         datetime=NOW,
-        trading_day=DAY,
+        trading_day=trading_day,
     )
 
 
@@ -105,6 +108,10 @@ class Lives:
     def told(self, kind: Kind) -> list[Any]:
         message = {Kind.ORDER: OrderData, Kind.TRADE: TradeData, Kind.POSITION: PositionData}[kind]
         return [decode(message, event.payload) for event in self.journal.unpublished(10_000) if event.kind is kind]
+
+    def told_events(self) -> list[tuple[str, date | None]]:
+        found = [event.payload for event in self.journal.unpublished(10_000) if event.kind is Kind.EVENT]
+        return [(str(event.event), event.trading_day) for event in (decode(EventData, each) for each in found)]
 
     def statuses(self) -> list[str]:
         return [f"{order.status}{'+' + order.detail if order.detail else ''}" for order in self.told(Kind.ORDER)]
@@ -250,6 +257,54 @@ def test_published_events_are_not_published_again_and_name_the_snapshot(lives: L
     lives.journal.refuse(command("r2"), Detail.NOT_SENT, "no", NOW)
     assert lives.die().as_of(last) == {Kind.ORDER: "6-0", Kind.TRADE: "0-0", Kind.POSITION: "0-0"}
     assert [order.request_id for order in lives.told(Kind.ORDER)] == ["r2"]
+
+
+def test_a_day_turns_once_however_often_it_is_heard_of_and_however_many_were_missed(lives: Lives) -> None:
+    days = [DAY + timedelta(days=number) for number in range(4)]
+    lives.journal.day_is(days[0], NOW)
+    lives.journal.day_settled(days[0], NOW)
+    lives.die().day_is(days[1], NOW)
+    lives.journal.day_settled(days[0], NOW)
+    lives.die().day_is(days[3], NOW)
+    lives.journal.day_is(days[1], NOW)
+    assert lives.told_events() == [
+        ("SETTLED", days[0]),
+        ("TRADING_DAY", days[1]),
+        ("SETTLED", days[1]),
+        ("TRADING_DAY", days[3]),
+    ]
+
+
+def test_finished_orders_of_long_ago_are_forgotten_and_late_word_of_the_last_two_days_is_not_a_strangers(
+    lives: Lives,
+) -> None:
+    """A holiday may be longer than ten days: the last day that had orders always stays."""
+    journal = lives.journal
+    days = [date(2026, 1, 20), date(2026, 2, 13), date(2026, 2, 24)]
+    for number, day in enumerate(days, 1):
+        journal.trading_day = day
+        for name in ("done", "given up", "works"):
+            journal.admit(command(f"{name} {day}"))
+        first = 3 * (number - 1) + 1
+        journal.record([report(first, f"done {day}", Status.CANCELLED, trading_day=day)])
+        journal.give_up([str(first + 1)], NOW)
+        journal.record([report(first + 2, f"works {day}", Status.NOTTRADED, trading_day=day)])
+        journal.cancel(command(f"c {day}", kind=CommandType.CANCEL_ORDER, order_request_id=f"done {day}"))
+    events = journal.unpublished(1000)
+    journal.published(events, ["1-0"] * len(events))
+    journal.forget(days[-1])
+    late = lives.die().record([report(5, f"given up {days[1]}", Status.NOTTRADED, trading_day=days[1])])
+    known = {row.request_id for row in lives.journal._select("1")}
+    cancels = lives.journal._run("SELECT request_id FROM cancels ORDER BY 1").fetchall()
+    assert known == {
+        f"works {days[0]}",
+        *(f"{name} {day}" for name in ("done", "given up", "works") for day in days[1:]),
+    }
+    assert [target.order_ref for target in late] == [5]
+    assert cancels == [(f"c {day}",) for day in days[1:]]
+    for row in lives.journal._select("1"):
+        lives.journal._run("DELETE FROM orders WHERE order_id = ?", (row.order_id,))
+    assert lives.die().admit(command("next")).row.order_ref == 10, "references do not begin again"
 
 
 def test_a_second_gateway_on_the_same_journal_is_refused(lives: Lives) -> None:
