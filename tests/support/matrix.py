@@ -140,8 +140,8 @@ class Player:
             self.quiet()
             flight = self._bring(cell)
             row.source, row.point_hit, row.state_before = flight.source, flight.hit, flight.state
-            self._strike(cell, flight)
-            row.state_before = flight.state
+            flight = self._strike(cell, flight)
+            row.source, row.state_before = flight.source, flight.state
             row.seconds, row.restarted, words = self._recovered(flight)
             row.verdict = f"ok, {words}" if words else "ok"
         except (Failed, *AWAY) as why:
@@ -173,10 +173,7 @@ class Player:
     def _bring(self, cell: Cell) -> Flight:
         if cell.at in OF_POINT:
             return self._to_point(cell)
-        flight = PLACES[cell.at](self, cell)
-        if cell.at == "none":
-            flight.state = "asked for during the fault"
-        return flight
+        return PLACES[cell.at](self, cell)
 
     def _to_point(self, cell: Cell) -> Flight:
         point = OF_POINT[cell.at]
@@ -206,7 +203,12 @@ class Player:
         flight.state = self._state_of(flight)
 
     def _no_order(self, cell: Cell) -> Flight:
-        return Flight("stream")
+        """It comes while the fault lasts; where nobody is left to take it, right before."""
+        if cell.victim != "supervisor":
+            return Flight("")
+        flight = self._ask("stream", SYMBOL, Direction.LONG, Offset.OPEN)
+        flight.state = "on stream:order"
+        return flight
 
     def _submitting(self, cell: Cell) -> Flight:
         """The Gateway has reserved its reference and stands before the send; or, where the Gateway itself must do
@@ -258,13 +260,20 @@ class Player:
     # ---- asking ----
 
     def _ask(
-        self, source: str, symbol: str, direction: Direction, offset: Offset, volume: int = 1, crosses: bool = False
+        self,
+        source: str,
+        symbol: str,
+        direction: Direction,
+        offset: Offset,
+        volume: int = 1,
+        crosses: bool = False,
+        price: float | None = None,
     ) -> Flight:
-        price = self._price(symbol, direction, crosses)
+        price = price or self._price(symbol, direction, crosses)
         flight = Flight(source)
         if source == "strategy":
             verb = {Direction.LONG: "buy", Direction.SHORT: "short"}[direction]
-            then = f" then buy {self._price(symbol, Direction.LONG, False)} 1" if crosses else ""
+            then = f" then buy {self._price(symbol, Direction.LONG, False)} 1" if crosses and symbol == SYMBOL else ""
             self._mark = self._last_request()
             with (self.rig.home / f"wishes-{symbol}").open("a") as file:
                 file.write(f"{verb} {price} {volume}{then}\n")
@@ -353,37 +362,26 @@ class Player:
 
     # ---- the faults ----
 
-    def _strike(self, cell: Cell, flight: Flight) -> None:
+    def _strike(self, cell: Cell, flight: Flight) -> Flight:
+        with self._fault(cell):
+            if not flight.requests and not flight.source:
+                flight = self._ask_meanwhile()
+        self._go_on()
         if not flight.state:
             raise Failed("no order was in flight")
-        with self._fault(cell):
-            if cell.at == "none":
-                self._ask_meanwhile(cell, flight)
-        self._go_on()
+        return flight
 
-    def _ask_meanwhile(self, cell: Cell, flight: Flight) -> None:
-        """Whoever is struck, somebody wishes something now."""
-        asked = self.rig.is_stopped("redis") or not self.rig.is_alive("redis")
-        name = f"rig-{time.monotonic_ns():x}"
-        request = _request(name, SYMBOL, Direction.LONG, Offset.OPEN, self._passive, 1)
-        flight.requests.append(name)
-        if not asked:
-            try:
-                self._append(request)
-                return
-            except (BusError, OSError) as error:
-                flight.answer = str(error)
-        flight.source, flight.must_arrive = "trading", False
-        wish = {
-            "symbol": SYMBOL,
-            "direction": "LONG",
-            "offset": "OPEN",
-            "price": self._passive,
-            "volume": 1,
-            "request_id": name,
-        }
-        self._in_background(flight, lambda: self.rig.ask("trading", "POST", "/orders", wish, seconds=15))
-        time.sleep(0.3)
+    def _ask_meanwhile(self) -> Flight:
+        """Whoever is struck, somebody wishes something now: on the stream, or as a person while there is no Redis."""
+        wish = (SYMBOL, Direction.LONG, Offset.OPEN, 1, False, self._passive)
+        if self.rig.is_alive("redis") and not self.rig.is_stopped("redis"):
+            flight = self._ask("stream", *wish)
+        else:
+            flight = self._ask("trading", *wish)
+            flight.must_arrive = False
+            time.sleep(0.3)
+        flight.state = "asked for during the fault"
+        return flight
 
     @contextmanager
     def _fault(self, cell: Cell) -> Iterator[None]:
@@ -395,8 +393,6 @@ class Player:
                 rig.kill(victim)
                 until(lambda: rig.pid(victim) is None, 10, "the supervisor is gone")
                 yield
-                self._go_on()
-                rig.revive()
             case "kill":
                 own = cell.at in OF_POINT and OF_POINT[cell.at].process == victim
                 if own:
