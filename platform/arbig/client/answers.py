@@ -74,6 +74,8 @@ class Strategy(Answer, frozen=True, kw_only=True):
     stop_orders: list[dict[str, Any]] = []
     error: str | None = None
     traceback: str | None = None
+    run_id: str | None = None
+    code_hash: str | None = None
 
 
 class Strategies(Answer, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from itertools import chain, repeat
 from typing import Any
 
@@ -66,7 +66,7 @@ class Feed:
             except ConnectionClosed:
                 return
 
-    async def news(self) -> AsyncIterator[News]:
+    async def news(self) -> AsyncGenerator[News, None]:
         """Everything, for ever. Raises ClientError only when the token is refused."""
         pauses = chain(PAUSES, repeat(PAUSES[-1]))
         while True:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from arbig.domain.messages import TradeData
+    from arbig.lab.cockpit import Cockpit
     from arbig.lab.comparison import Comparison
     from arbig.lab.deploying import Deployed
     from arbig.lab.history import History
@@ -194,6 +195,10 @@ class Desk:
 
         return Live(self.settings)
 
+    def close(self) -> None:
+        """Let go of the connection to the services; what runs there goes on."""
+        self.live.close()
+
     @property
     def positions(self) -> pd.DataFrame:
         """The account's holdings, a row per contract and side; lots, prices in yuan, `pnl` and `margin` in yuan."""
@@ -249,6 +254,12 @@ class Desk:
     def tick(self, symbol: str) -> pd.Series[Any]:
         """The last tick. Raises ClientError before the first."""
         return self.live.tick(symbol)
+
+    def cockpit(self) -> Cockpit:
+        """The strategies as widgets in this cell, with their buttons; it shows the same in every notebook."""
+        from arbig.lab.cockpit import Cockpit
+
+        return Cockpit(self)
 
     def on_trade(self, callback: Callable[[TradeData], None]) -> Listening:
         """`callback` hears each fill from now on, on a thread of its own, until `.stop()`."""

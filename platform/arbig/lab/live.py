@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ASK_SECONDS = 60.0
+STOP_SECONDS = 2.0
 
 ORDER_COLUMNS = (
     "datetime", "strategy_name", "symbol", "direction", "offset", "order_type", "price", "volume", "traded", "status",
@@ -67,11 +69,14 @@ def run(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
 class Listening:
     """Somebody who hears news until `stop()`; what a callback raised ends it and is `.error`."""
 
-    def __init__(self, future: Future[None]) -> None:
+    def __init__(self, future: Future[None], ended: threading.Event) -> None:
         self._future = future
+        self._ended = ended
 
     def stop(self) -> None:
+        """No callback begins after this has returned."""
         self._future.cancel()
+        self._ended.wait(STOP_SECONDS)
 
     @property
     def is_running(self) -> bool:
@@ -108,16 +113,28 @@ class Live:
             future.cancel()
             raise
 
+    def close(self) -> None:
+        """Let go of the connection; the next question makes a new one."""
+        client, self._client = self._client, None
+        if client is not None:
+            run(client.close()).result()
+
     def listen(self, topics: Iterable[str], hear: Callable[[News], None]) -> Listening:
         """`hear` is called with everything said on these topics from now on, on a thread of its own."""
+
+        ended = threading.Event()
 
         async def listening() -> None:
             feed = Feed(self._url, self._token)
             await feed.subscribe(topics)
-            async for news in feed.news():
-                await asyncio.to_thread(hear, news)
+            try:
+                async with aclosing(feed.news()) as stream:
+                    async for news in stream:
+                        await asyncio.to_thread(hear, news)
+            finally:
+                ended.set()
 
-        return Listening(run(listening()))
+        return Listening(run(listening()), ended)
 
     # ---- tables
 
