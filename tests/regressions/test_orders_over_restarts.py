@@ -65,7 +65,7 @@ class Desk:
 
     def sent(self, request: OrderRequest) -> int:
         """How often it has reached the counter."""
-        return self.house.inserted[memo_of(request.request_id)]
+        return self.house.inserted[memo_of(request.request_id, request.strategy_name)]
 
     def held(self) -> int:
         return sum(side.direction.sign * side.volume for side in self.house.services["trading"].positions.positions())

@@ -291,6 +291,9 @@ class Line:
         assert self._lost is not None
         return await self._lost
 
+    async def renewed(self) -> None:
+        await asyncio.Event().wait()
+
     def close(self) -> None:
         self._is_cut = True
         if self in self._house.lines:

@@ -37,6 +37,7 @@ from arbig.runtime.clock import Clock
 log = structlog.get_logger()
 FIRST_ATTEMPTS = 50
 FIRST_PAUSE = 0.1
+LOOK_AT_SOCKET = 0.1
 """At start the exchange may be a moment behind us; only then is the first second spent on quick attempts."""
 
 
@@ -59,9 +60,13 @@ class Link(Protocol):
 
     def close(self) -> None: ...
 
+    async def renewed(self) -> None:
+        """Returns when another exchange listens where this link's did; where one cannot tell, never."""
+
 
 class SimConnector:
-    """Logs in, tells facts from answers, and comes back after a loss: 5, 10, 30, 60 seconds between attempts."""
+    """Logs in, tells facts from answers, and comes back after a loss: 5, 10, 30, 60 seconds between attempts. A new
+    exchange process is not kept waiting: CTP's own sockets, too, reconnect by themselves."""
 
     def __init__(self, link: Callable[[], Link], clock: Clock, pauses: Sequence[float], symbols: Iterable[str]) -> None:
         self._make_link = link
@@ -69,6 +74,7 @@ class SimConnector:
         self._pauses = tuple(pauses)
         self._symbols = dict.fromkeys(symbols)
         self._link: Link | None = None
+        self._last: Link | None = None
         self._listener: Listener | None = None
         self._questions: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = itertools.count(1)
@@ -108,11 +114,20 @@ class SimConnector:
                 pause = self._pauses[min(attempt, len(self._pauses) - 1)]
                 attempt += 1
                 log.warning("reconnecting", after=pause, reason=reason or "the session ended")
-            await self._clock.sleep(pause)
+            await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        assert self._last is not None
+        waits = (asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._last.renewed()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
 
     async def _session(self) -> str | None:
         """One connection from its opening to its end. Returns why it never stood, None when it did."""
-        link = self._make_link()
+        link = self._last = self._make_link()
         try:
             await link.open(lambda facts: self._on_facts(link, facts))
         except OSError as error:
@@ -240,10 +255,11 @@ class SocketLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._lost: asyncio.Future[str] | None = None
         self._hear: Callable[[Sequence[Fact]], None] | None = None
+        self._opened: tuple[int, int] | None = None
 
     async def open(self, hear: Callable[[Sequence[Fact]], None]) -> None:
         loop = asyncio.get_running_loop()
-        self._hear, self._lost = hear, loop.create_future()
+        self._hear, self._lost, self._opened = hear, loop.create_future(), self._socket()
         await loop.create_unix_connection(lambda: self, str(self._path))
 
     def connection_made(self, transport: Any) -> None:
@@ -275,6 +291,18 @@ class SocketLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    async def renewed(self) -> None:
+        while self._socket() in (None, self._opened):  # noqa: ASYNC110 - a file announces nothing
+            await asyncio.sleep(LOOK_AT_SOCKET)
+
+    def _socket(self) -> tuple[int, int] | None:
+        """Which socket file stands there: every exchange process makes its own."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_ctime_ns
+
 
 class DirectLink:
     """Straight to a counter in this process: `answer` gives what it replies to a wish. What it says by itself is handed
@@ -305,3 +333,6 @@ class DirectLink:
 
     def close(self) -> None:
         self.hear = None
+
+    async def renewed(self) -> None:
+        await asyncio.Event().wait()
