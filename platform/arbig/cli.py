@@ -192,6 +192,80 @@ def doctor(
 
 
 @app.command()
+def halt(
+    reason: Annotated[str, typer.Argument(help="Why; shown to everybody. 原因。")] = "",
+    data: Data = None,
+) -> None:
+    """Send no order any more, cancel what works; Trading and Gateway are told side by side. 停止一切报单并撤单。"""
+    from arbig.runtime.halting import HALTED
+    from arbig.runtime.halting import halt as halt_house
+
+    with one_line_errors():
+        answers = halt_house(_settings(data), reason)
+    for service, answer in answers.items():
+        typer.secho(f"{service:<8} {answer}", fg="green" if answer == HALTED else "red")
+    if HALTED not in answers.values():
+        typer.echo("nobody is halted: is the house running? arbig status", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def resume(
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking. 不再询问。")] = False,
+    reason: Annotated[str, typer.Option(help="Shown to everybody. 原因。")] = "resumed by a person",
+    data: Data = None,
+) -> None:
+    """Set trading ACTIVE again, after saying why it is not. 恢复交易。"""
+    from arbig.runtime.http import ask
+
+    with one_line_errors():
+        settings = _settings(data)
+        found = ask(settings, "trading", "GET", "/state")
+        if found["wanted"] == "ACTIVE":
+            typer.echo(f"trading is {found['state']}: {found['reason']}")
+            return
+        typer.echo(f"trading is {found['wanted']} since {found['since'][:19].replace('T', ' ')}: {found['reason']}")
+        if not yes and typer.prompt("type ACTIVE to resume 输入 ACTIVE 以恢复") != "ACTIVE":
+            typer.echo("nothing is changed")
+            raise typer.Exit(1)
+        found = ask(settings, "trading", "POST", "/state", json={"state": "ACTIVE", "reason": reason})
+    typer.echo(f"trading is {found['state']}")
+    if not found["gateway_knows"]:
+        typer.echo("the Gateway does not answer; it is told as soon as it does, and refuses orders until then")
+
+
+@app.command()
+def flatten(
+    strategy: Annotated[str | None, typer.Option(help="Only this strategy's book. 仅此策略。")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this contract. 仅此合约。")] = None,
+    reason: Annotated[str, typer.Option(help="Shown to everybody. 原因。")] = "asked for by a person",
+    stop: Annotated[str | None, typer.Option(help="Stop the flatten of this id. 停止该任务。")] = None,
+    data: Data = None,
+) -> None:
+    """Cancel, close, and ask the counter whether it is flat; the whole account when nothing is named. 一键平仓。"""
+    from arbig.runtime.halting import follow
+    from arbig.runtime.http import ask
+
+    with one_line_errors():
+        settings = _settings(data)
+        if stop is not None:
+            typer.echo(f"{stop}: {ask(settings, 'trading', 'DELETE', f'/flatten/{stop}')['state']}")
+            return
+        wanted = {"strategy_name": strategy, "symbol": symbol, "reason": reason}
+        job = ask(settings, "trading", "POST", "/flatten", json=wanted)
+        typer.echo(f"flatten {job['id']} of {strategy or symbol or 'the whole account'}; Ctrl-C leaves it running")
+        try:
+            for now in follow(settings, job["id"]):
+                job = {**job, **now}
+                left = ", ".join(f"{lots['volume']} {lots['symbol']} {lots['direction']}" for lots in job["left"])
+                typer.echo(f"  {job['state']:<10} {job['detail']}{f' (left: {left})' if left else ''}")
+        except KeyboardInterrupt:
+            typer.echo(f"it goes on without you; stop it: arbig flatten --stop {job['id']}")
+            raise typer.Exit(130) from None
+    raise typer.Exit(0 if job["state"] == "DONE" else 1)
+
+
+@app.command()
 def compliance(
     day: Annotated[str | None, typer.Option("--day", help="Trading day, 2025-10-15; today's when left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -574,7 +648,7 @@ def _picture(house: Mapping[str, Any], services: list[ServiceStatus]) -> Group:
         f"  time {str(house['session_time'] or '-')[:19].replace('T', ' ')}{day}",
         f"  orders today {_known(house['orders_today'])}  trades today {_known(house['trades_today'])}",
     )
-    return Group(line, _table(services), *alarms)
+    return Group(line, _table(services), *(Text(f"  {words}") for words in house["flattens"]), *alarms)
 
 
 def _lamps(lamps: Mapping[str, Any]) -> Iterator[str | tuple[str, str]]:

@@ -102,6 +102,9 @@ class House(Answer, frozen=True, kw_only=True):
     services: list[ServiceState]
     connection: str | None = None
     trading_state: str | None = None
+    trading_reason: str | None = None
+    trading_since: str | None = None
+    flattens: list[str] = []
     orders_today: int | None = None
     trades_today: int | None = None
     alarms: list[str] = []

@@ -131,6 +131,29 @@ class ArbigClient:
     async def cancel_order(self, order_id: str) -> dict[str, Any]:
         return await self._ask("DELETE", f"/orders/{order_id}", dict[str, Any])
 
+    async def halt(self, reason: str = "") -> dict[str, str]:
+        """Send no order any more, cancel what works: what Trading and Gateway have answered."""
+        return await self._ask("POST", "/halt", dict[str, str], json={"reason": reason})
+
+    async def set_trading_state(self, state: str, reason: str = "") -> dict[str, Any]:
+        """ACTIVE, REDUCING or HALTED."""
+        return await self._ask("POST", "/trading/state", dict[str, Any], json={"state": state, "reason": reason})
+
+    async def flatten(
+        self, strategy_name: str | None = None, symbol: str | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """A strategy's book, a contract, or the whole account; its progress is in `flattens()`."""
+        wish = {"strategy_name": strategy_name, "symbol": symbol, "reason": reason}
+        given = {name: value for name, value in wish.items() if value is not None}
+        return await self._ask("POST", "/flatten", dict[str, Any], json=given)
+
+    async def flattens(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self._get("/flatten", dict[str, Any]))["flattens"]
+        return found
+
+    async def stop_flatten(self, job_id: str) -> dict[str, Any]:
+        return await self._ask("DELETE", f"/flatten/{job_id}", dict[str, Any])
+
     async def control_service(self, name: str, action: str) -> dict[str, Any]:
         return await self._ask("POST", f"/services/{name}/{action}", dict[str, Any])
 

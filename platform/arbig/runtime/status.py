@@ -16,7 +16,8 @@ from arbig.runtime.redis_server import ask as ask_redis
 from arbig.runtime.settings import Settings, SettingsError
 
 BEYOND = ("uptime", "heartbeat", "ticks_per_s", "waits_for")
-COUNTED = ("trading_state", "orders_today", "trades_today")
+COUNTED = ("trading_state", "trading_reason", "trading_since", "orders_today", "trades_today")
+STRICTER = ("REDUCING", "HALTED")
 CLOCK = ("session_time", "trading_day")
 
 
@@ -60,12 +61,22 @@ def house_status(settings: Settings, services: Sequence[ServiceStatus] | None = 
         "lamps": gateway.get("lamps", {}),
         **{name: trading.get(name) for name in COUNTED},
         **{name: gateway.get(name) for name in CLOCK},
+        "flattens": [f"flatten of {line}" for line in trading.get("flattens", ())],
         "alarms": [
+            *_stricter(trading),
             *_dark(gateway.get("lamps", {})),
             *_alarms(own.values()),
             *(_dead_letters(settings) if trading else ()),
         ],
     }
+
+
+def _stricter(trading: Mapping[str, Any]) -> list[str]:
+    """Trading that does not open, or sends nothing: since when, and why."""
+    if trading.get("trading_state") not in STRICTER:
+        return []
+    since = str(trading["trading_since"])[:19].replace("T", " ")
+    return [f"trading is {trading['trading_state']} since {since}: {trading['trading_reason']}"]
 
 
 def _dark(lamps: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -17,6 +17,8 @@ from arbig.domain.messages import Direction, Offset, OrderType
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.deployment import Deployment, Edit
+from arbig.runtime.halting import HALTED
+from arbig.runtime.halting import halt as halt_house
 from arbig.runtime.http import CallError, call
 from arbig.runtime.logs import read_logs, wanted_of
 from arbig.runtime.settings import Settings, SettingsError
@@ -49,6 +51,33 @@ class Wish(BaseModel):
     request_id: str | None = Field(
         None, max_length=64, description="send the same wish twice with the same id: one order"
     )
+
+
+class Halt(BaseModel):
+    """A person's halt."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=400)
+
+
+class Wanted(BaseModel):
+    """The trading state a person sets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["ACTIVE", "REDUCING", "HALTED"]
+    reason: str = Field("", max_length=400)
+
+
+class Flat(BaseModel):
+    """What is to be made flat: a strategy's book, a contract, or without either the whole account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    strategy_name: str | None = Field(None, max_length=64)
+    symbol: str | None = Field(None, examples=["au2512"])
+    reason: str = Field("asked for by a person", max_length=400)
 
 
 class House(Protocol):
@@ -172,6 +201,36 @@ def api_of(house: House) -> APIRouter:
     @router.get("/trading/state", tags=["trading"])
     async def trading_state() -> Any:
         return await ask("trading", "GET", "/state")
+
+    @router.post("/trading/state", tags=["trading"])
+    async def set_trading_state(wanted: Wanted, request: Request) -> Any:
+        """ACTIVE, REDUCING or HALTED, kept over restarts; HALTED cancels what works."""
+        audit(request, f"trading {wanted.state}", wanted.reason)
+        return await ask("trading", "POST", "/state", json=wanted.model_dump())
+
+    @router.post("/halt", tags=["trading"])
+    async def halt(wanted: Halt, request: Request) -> dict[str, str]:
+        """Trading and Gateway are told side by side; what each has answered."""
+        audit(request, "halt", wanted.reason)
+        answers = await asyncio.to_thread(halt_house, house.settings, wanted.reason)
+        if HALTED not in answers.values():
+            raise HTTPException(503, "; ".join(answers.values()))
+        return answers
+
+    @router.get("/flatten", tags=["trading"])
+    async def flattens() -> Any:
+        return await ask("trading", "GET", "/flatten")
+
+    @router.post("/flatten", tags=["trading"], status_code=202)
+    async def flatten(wanted: Flat, request: Request) -> Any:
+        """Cancel, close, and ask the counter whether it is flat. The same thing twice is one."""
+        audit(request, "flatten", f"{wanted.strategy_name or ''} {wanted.symbol or ''} {wanted.reason}".strip())
+        return await ask("trading", "POST", "/flatten", json=wanted.model_dump())
+
+    @router.delete("/flatten/{job_id}", tags=["trading"])
+    async def stop_flatten(job_id: Name, request: Request) -> Any:
+        audit(request, "stop flatten", job_id)
+        return await ask("trading", "DELETE", f"/flatten/{job_id}")
 
     @router.get("/strategies", tags=["strategies"])
     async def strategies() -> Any:
