@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
 from arbig.domain.counter import Fact, Subject
@@ -42,6 +42,10 @@ class Cut(BaseModel):
 
 
 def add_routes(app: FastAPI, gateway: GatewayService) -> None:
+    @app.exception_handler(StoreError)
+    async def journal_fails(request: Request, error: StoreError) -> Response:
+        return Response(_json({"detail": str(error)}), 503, media_type="application/json")
+
     @app.get("/orders")
     async def orders(fresh: bool = False) -> Response:
         """With `fresh` the counter is asked first, and what it says that had not been heard is journalled."""

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, ClassVar
 
@@ -97,6 +98,7 @@ class GatewayService(Service):
         self._reconciling: asyncio.Task[Any] | None = None
         self._included: dict[int, int] = {}
         self._clock_started = False
+        self.is_dying = False
 
     async def start(self) -> None:
         await self._enter_epoch()
@@ -177,17 +179,20 @@ class GatewayService(Service):
         self.publisher.begin_day(greeting.trading_day)
         if self.publisher.session_time is None:
             self.publisher.session_time, self.publisher.trading_day = greeting.session_time, greeting.trading_day
-        self.journal.reserve_refs(greeting.max_order_ref)
+        with self._or_die():
+            self.journal.reserve_refs(greeting.max_order_ref)
         log.info("logged in", session_time=greeting.session_time.isoformat(), trading_day=str(greeting.trading_day))
 
     def on_facts(self, facts: Sequence[Fact]) -> None:
-        try:
+        """One that could not be written down is not passed over: the next life hears it again."""
+        if self.is_dying:
+            return
+        with self._or_die():
             self._hear(facts)
-        except StoreError as error:
-            self.die(error)
 
     def on_answer(self, answer: Answer) -> None:
-        self._included[answer.number] = self.journal.last_event()
+        with self._or_die():
+            self._included[answer.number] = self.journal.last_event()
 
     def on_lost(self, reason: str) -> None:
         log.error(f"connection lost: {reason}")
@@ -195,17 +200,23 @@ class GatewayService(Service):
         if self._reconciling is not None:
             self._reconciling.cancel()
         self.doubts.lost()
-        try:
+        with self._or_die():
             self.sender.lost()
             self.journal.unknown(self.journal.in_flight(), self.now())
             self.journal.happened(EventType.DISCONNECTED, self.now(), self.trading_day, reason)
-        except StoreError as error:
-            self.die(error)
         self.publisher.wake()
 
     def on_alarm(self, message: str) -> None:
-        self.journal.happened(EventType.ALARM, self.now(), self.trading_day, message)
+        with self._or_die():
+            self.journal.happened(EventType.ALARM, self.now(), self.trading_day, message)
         self.publisher.wake()
+
+    @contextmanager
+    def _or_die(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            self.die(error)
 
     def _hear(self, facts: Sequence[Fact]) -> None:
         told: list[Told] = []
@@ -401,7 +412,9 @@ class GatewayService(Service):
         self._included.pop(answer.number, None)
 
     def die(self, error: BaseException) -> None:
-        """End loudly; the supervisor starts us again."""
+        """End loudly, and send nothing meanwhile; the supervisor starts us again."""
+        log.error(f"the journal fails, the Gateway ends: {error}")
+        self.is_dying, self.reconciled = True, False
         self._died.put_nowait(error)
 
 
