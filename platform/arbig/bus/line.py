@@ -60,10 +60,6 @@ _MENDS = (
         "ca: /path/to/ca.pem",
     ),
     (
-        ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "wrong version number"),
-        "does not speak TLS on this port; give its TLS port in config/redis_config.yaml",
-    ),
-    (
         ("WRONGPASS", "NOAUTH", "invalid username-password", "Authentication required", "without any password"),
         "refuses user '{user}': wrong user name or password; an outside server's stands in config/redis_config.yaml "
         "(username, password), the embedded server's are made by `arbig up`",
