@@ -1,4 +1,5 @@
-"""One Gateway over two counters: the simulated exchange by its own connector, and CTP's double by CtpConnector.
+"""One Gateway over three counters: the simulated exchange by its own connector, CTP's double by CtpConnector, and a
+stranger's BaseGateway by VnpyConnector.
 
 What Trading sees must be the same. The double's truth runs in a process of its own and outlives the Gateway.
 """
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 import pytest
 from counter_double import APP, AUTH_CODE, BROKER, PASSWORD, USER, Control, MdApi, TdApi
+from vnpy_gateway import Street
 
 from arbig.bus.memory import MemoryBus
 from arbig.bus.topics import CMD, EVENT, ORDER_STATUS, POSITION, TRADE
@@ -44,11 +46,12 @@ from arbig.gateway.door import State
 from arbig.gateway.port import Connector
 from arbig.gateway.service import GatewayService
 from arbig.gateway.sim import DirectLink, SimConnector
+from arbig.gateway.vnpy import VnpyConnector, gateway_class
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import WallClock
 from arbig.runtime.credentials import Secret
 from arbig.runtime.instruments import load_instruments
-from arbig.runtime.settings import Settings
+from arbig.runtime.settings import Settings, SettingsError
 from arbig.runtime.simulation import load_simulation
 
 M = TypeVar("M", bound=Message)
@@ -115,6 +118,30 @@ class Double:
         self.process.stdout.close()
 
 
+class Vnpy:
+    """A BaseGateway of somebody's on the simulated exchange, behind VnpyConnector."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        counter = counter_of(settings, load_simulation(settings))
+        for _ in counter.advance_to(datetime.fromisoformat(AT).replace(tzinfo=SHANGHAI)):
+            pass
+        self.street = Street(counter)
+
+    def connector(self) -> Connector:
+        return VnpyConnector(
+            gateway_class("vnpy_gateway", "StreetGateway"), "STREET", {"counter": self.street}, WallClock(),
+            load_calendar(self.settings), load_instruments(self.settings), self.settings.symbols, "sim",
+            self.settings.data / "vnpy" / "orders.tsv", quiet=0.1,
+        )  # fmt: skip
+
+    def sent(self) -> int:
+        return self.street.inserts
+
+    def close(self) -> None:
+        self.street.counter.close()
+
+
 class House:
     """A Gateway that may die, its journal, and the streams."""
 
@@ -156,9 +183,14 @@ class House:
                 await asyncio.sleep(0.02)
 
 
-@pytest.fixture(params=["simulated exchange", "counter double"])
+@pytest.fixture(params=["simulated exchange", "counter double", "vnpy gateway"])
 def house(request: pytest.FixtureRequest, house_settings: Settings, short_folder: Path) -> Iterator[House]:
-    street = Sim(house_settings) if request.param == "simulated exchange" else Double(house_settings, short_folder)
+    makers: dict[str, Callable[[], Any]] = {
+        "simulated exchange": lambda: Sim(house_settings),
+        "counter double": lambda: Double(house_settings, short_folder),
+        "vnpy gateway": lambda: Vnpy(house_settings),
+    }
+    street = makers[request.param]()
     yield House(house_settings, street)
     street.close()
 
@@ -194,9 +226,10 @@ def test_a_refusal_of_counter_or_exchange_is_a_rejection(house: House) -> None:
 
         await house.until(are_refused)
         found = {order.request_id: order for order in await house.stream(ORDER_STATUS.name, OrderData)}
-        assert (found["off the tick"].error_id, found["nothing held"].error_id) == (95, 50)
-        assert found["beyond the limit"].error_id is None
-        assert "涨停板" in (found["beyond the limit"].error_msg or "")
+        if not isinstance(house.street, Vnpy):  # BaseGateway has neither numbers nor words for a refusal
+            assert (found["off the tick"].error_id, found["nothing held"].error_id) == (95, 50)
+            assert found["beyond the limit"].error_id is None
+            assert "涨停板" in (found["beyond the limit"].error_msg or "")
         await house.die()
 
     asyncio.run(story())
@@ -271,3 +304,33 @@ def test_a_cancel_of_an_order_nobody_knows_hurts_nobody(house: House) -> None:
         await house.die()
 
     asyncio.run(story())
+
+
+def test_an_order_a_strangers_gateway_fails_at_is_in_doubt_and_not_said_to_be_unsent(house_settings: Settings) -> None:
+    """It may have gone out before the failure."""
+
+    async def story() -> None:
+        house = House(house_settings, Vnpy(house_settings))
+        await house.start()
+        house.street.street.breaks = True
+        await house.command(CommandType.SEND_ORDER, "r1", price=RESTING)
+
+        async def is_unknown() -> bool:
+            found = await house.stream(ORDER_STATUS.name, OrderData)
+            return [(str(order.status), str(order.detail)) for order in found][-1:] == [("SUBMITTING", "UNKNOWN")]
+
+        await house.until(is_unknown)
+        await house.die()
+        house.street.close()
+
+    asyncio.run(story())
+
+
+def test_a_package_without_the_gateway_named_says_which_it_has() -> None:
+    with pytest.raises(
+        SettingsError, match=r"config/vnpy_gateway.yaml: gateway_class: found Nobody, vnpy_gateway"
+    ):
+        gateway_class("vnpy_gateway", "Nobody")
+    with pytest.raises(SettingsError, match=r"gateway: vnpy_nowhere: .*; pip install vnpy_nowhere"):
+        gateway_class("vnpy_nowhere", None)
+    assert gateway_class("vnpy_gateway", None).default_name == "STREET"

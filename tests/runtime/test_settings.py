@@ -32,7 +32,7 @@ BAD_REDIS = {
     ),
 }
 BAD_HOUSE = {
-    "gateway: simm": "gateway: found 'simm', expected one of 'sim' or 'ctp'; write e.g. gateway: sim",
+    "gateway: simm": "gateway: found 'simm', expected text like ^(sim|ctp|vnpy_[a-z0-9_]+)$; write e.g. gateway: sim",
     "symbols: au2512": "symbols: found 'au2512', expected a list; write e.g. symbols: [au2512]",
     "symbols: []": "symbols: found list [], expected a list of at least 1; write e.g. symbols: [au2512]",
     "account: x": "account: unknown key. Did you mean: account_id?",

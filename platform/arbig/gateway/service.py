@@ -41,6 +41,7 @@ from arbig.gateway.routes import add_routes
 from arbig.gateway.sender import Sender
 from arbig.gateway.sim import SimConnector, SocketLink
 from arbig.gateway.subscriber import CommandSubscriber
+from arbig.runtime.broker import CTP
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
@@ -451,6 +452,10 @@ def _connector(settings: Settings, clock: Clock, simulation: SimulationConfig, b
     if settings.gateway == "sim":
         path = settings.socket("exchange")
         return SimConnector(lambda: SocketLink(path), clock, simulation.reconnect_seconds, settings.symbols)
-    from arbig.gateway.ctp.opening import open_ctp
+    if settings.gateway == CTP:
+        from arbig.gateway.ctp.opening import open_ctp
 
-    return open_ctp(settings, clock, book)
+        return open_ctp(settings, clock, book)
+    from arbig.gateway.vnpy import open_vnpy
+
+    return open_vnpy(settings, clock, book)

@@ -11,12 +11,13 @@ from typing import Literal
 from pydantic import Field
 
 from arbig.runtime.credentials import Secret, secret_of, variables_of, word_of
-from arbig.runtime.files import Config, read_yaml, validated
+from arbig.runtime.files import Config, load_yaml_model, read_yaml, validated
 from arbig.runtime.settings import Settings, SettingsError
 
 FILE = "config/ctp_config.yaml"
 PASSWORD, AUTH_CODE = "ARBIG_CTP_PASSWORD", "ARBIG_CTP_AUTH_CODE"
 CHINESE = "zh_CN.GB18030"
+CTP = "ctp"
 SIMULATED = "sim"
 """The account of the simulated exchange."""
 
@@ -51,6 +52,20 @@ def load_broker(settings: Settings) -> BrokerConfig:
     return validated(values, path, BrokerConfig)
 
 
+class VnpyConfig(Config):
+    """`config/vnpy_tts.yaml` for `gateway: vnpy_tts`: what its BaseGateway's `connect` takes, in its own words."""
+
+    settings: dict[str, str | int | float | bool] = Field(examples=[{"用户名": "${env:TTS_USER}"}], repr=False)
+    gateway_class: str | None = None
+    gateway_name: str | None = None
+    practice: bool = False
+
+
+def load_vnpy(settings: Settings) -> VnpyConfig:
+    """With its references looked up. Raises SettingsError, one line."""
+    return load_yaml_model(settings.config / f"{settings.gateway}.yaml", VnpyConfig)
+
+
 def broker_user(config: BrokerConfig) -> str:
     return word_of(FILE, "user_id", config.user_id)
 
@@ -64,7 +79,7 @@ def broker_secrets(config: BrokerConfig) -> tuple[Secret, Secret]:
 
 def secret_variables(settings: Settings) -> tuple[str, ...]:
     """The environment's names that hold a secret of the broker's: the Gateway alone is told them."""
-    if settings.gateway == "sim":
+    if settings.gateway != CTP:
         return ()
     try:
         config = load_broker(settings)
@@ -79,7 +94,7 @@ def check_gateway(settings: Settings) -> None:
     """Everything a broker's counter needs, looked at before anything starts. Raises SettingsError, one line."""
     if settings.gateway == "sim":
         return
-    config = load_broker(settings)
+    config = load_broker(settings) if settings.gateway == CTP else None
     if settings.mode != "live":
         raise SettingsError(
             f"config/arbig.yaml: mode: found {settings.mode}, on gateway: {settings.gateway} every order goes to the "
@@ -90,9 +105,15 @@ def check_gateway(settings: Settings) -> None:
             f"config/arbig.yaml: account_id: found {SIMULATED}, whose books are the simulated exchange's; "
             "write e.g. account_id: simnow"
         )
-    broker_user(config)
-    broker_secrets(config)
-    check_library()
+    if config is not None:
+        broker_user(config)
+        broker_secrets(config)
+        check_library()
+        return
+    load_vnpy(settings)
+    for package in (settings.gateway, "vnpy"):
+        if importlib.util.find_spec(package) is None:
+            raise SettingsError(f"config/arbig.yaml: gateway: {package} is not installed; pip install {package}")
 
 
 def check_library() -> None:

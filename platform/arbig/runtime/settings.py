@@ -43,7 +43,7 @@ WRITABLE = "a folder we may write to is needed, give one: --data DIR"
 class HouseConfig(Config):
     """`config/arbig.yaml`: which exchange, which account, which contracts."""
 
-    gateway: Literal["sim", "ctp"] = "sim"
+    gateway: str = Field("sim", pattern=r"^(sim|ctp|vnpy_[a-z0-9_]+)$", examples=["sim"])
     mode: Literal["paper", "live"] = "paper"
     account_id: str = Field("sim", min_length=1)
     symbols: list[str] = Field(["au2512"], min_length=1)

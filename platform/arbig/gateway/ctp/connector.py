@@ -11,7 +11,7 @@ import asyncio
 import itertools
 from collections import Counter as Tally
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from arbig.domain.counter import (
     error_message,
 )
 from arbig.domain.instruments import InstrumentBook, UnknownSymbol
-from arbig.domain.messages import Direction, Exchange, Offset, PositionData, TickData, encode
+from arbig.domain.messages import Direction, Exchange, Offset, PositionData, encode
 from arbig.domain.sessions import TradingCalendar
 from arbig.gateway.ctp.api import MARKET_CALLBACKS, TRADING_CALLBACKS, Apis, Ear, end, speaking
 from arbig.gateway.ctp.latch import AGAIN, Latch
@@ -61,7 +61,6 @@ from arbig.gateway.ctp.translate import (
     error_id_of,
     insert_rejected,
     key_of,
-    natural_day,
     number_of,
     order_from_ctp,
     positions_from_ctp,
@@ -70,6 +69,7 @@ from arbig.gateway.ctp.translate import (
     trade_from_ctp,
     words_of,
 )
+from arbig.gateway.numbering import TickNumbers
 from arbig.gateway.port import MARKET_DATA, TRADING, ContractRates, Lamp, Listener, NotConnected
 from arbig.runtime.clock import Clock
 
@@ -82,10 +82,10 @@ STEP_WITHIN = 15.0
 LONGEST_WAIT = 1.0
 """Seconds an order may wait for its turn under the counter's rate; beyond that it does not go out at all."""
 MARK_EVERY = 0.25
+ASKED_OF_CTP = frozenset({Subject.ORDERS, Subject.TRADES, Subject.POSITIONS, Subject.ACCOUNT})
+"""CTP's settlement statement is a text for people: nothing of it is an answer here."""
 REPLAY_PRIVATE_FLOW = 0
 """RESTART: the whole trading day's private flow after each log-in; what is known already changes nothing."""
-QUARTERS = 4
-"""Ticks are numbered from the quarter seconds of their trading day on, so that numbers grow over our own restarts."""
 
 
 class CtpConnector:
@@ -142,9 +142,7 @@ class CtpConnector:
         self._refused_wishes: dict[tuple[str, str, str], float] = {}
         self._are_positions_due = False
         self._shown: dict[tuple[str, Direction], PositionData] = {}
-        self._volumes: dict[str, tuple[date | None, int]] = {}
-        self._seqs: dict[str, int] = {}
-        self._greeted: set[str] = set()
+        self._ticks = TickNumbers(clock, calendar)
         self._untranslatable: set[str] = set()
         self.contracts: dict[str, Contract] = {}
         self.phases: dict[str, str] = {}
@@ -285,6 +283,10 @@ class CtpConnector:
         number = next(self._answers)
         if subject in (Subject.CLOCK, Subject.STATEMENT):  # CTP's statement is a text for people
             answer = Answer(number=number, clock=self._clock_row() if subject is Subject.CLOCK else None)
+            self._listen().on_answer(answer)
+            return answer
+        if subject not in ASKED_OF_CTP:
+            answer = Answer(number=number)
             self._listen().on_answer(answer)
             return answer
         try:
@@ -727,7 +729,7 @@ class CtpConnector:
             return
         self._market_attempts.succeeded()
         self._is_market_in = True
-        self._greeted.clear()
+        self._ticks.after_a_break()
         self._marks_from = self._clock.monotonic() + 1.0
         log.info("market data logged in", contracts=len(self._symbols))
         self._subscribe(tuple(self._symbols))
@@ -773,31 +775,9 @@ class CtpConnector:
         if tick is None:
             self.counts["snapshots_without_a_price"] += 1
             return
-        self._session_time.hear(tick.datetime, is_first=symbol not in self._greeted)
-        tick = replace(tick, last_volume=self._last_volume(tick), seq=self._next_seq(tick))
+        self._session_time.hear(tick.datetime, is_first=self._ticks.is_first(symbol))
+        tick = self._ticks.numbered(tick)
         self._say(TickBatch(ticks=((symbol, tick.seq or 0, msgspec.Raw(encode(tick))),)))
-
-    def _last_volume(self, tick: TickData) -> int:
-        day, before = self._volumes.get(tick.symbol, (None, tick.volume))
-        self._volumes[tick.symbol] = (tick.trading_day, tick.volume)
-        return max(tick.volume - (before if day == tick.trading_day else tick.volume), 0)
-
-    def _next_seq(self, tick: TickData) -> int:
-        """After a break of the market data the numbers leap: what was missed is seen to be missing."""
-        known = self._seqs.get(tick.symbol)
-        if known is None or tick.symbol not in self._greeted:
-            self._greeted.add(tick.symbol)
-            seq = max(self._first_seq(tick), 0 if known is None else known + 2)
-        else:
-            seq = known + 1
-        self._seqs[tick.symbol] = seq
-        return seq
-
-    def _first_seq(self, tick: TickData) -> int:
-        day = tick.trading_day or self._day()
-        evening = natural_day(day, time.max, self._calendar)
-        begun = datetime.combine(evening, time.min, tick.datetime.tzinfo)
-        return max(int((self._clock.now() - begun) / timedelta(seconds=1) * QUARTERS), 1)
 
     # ---- time ----
 
@@ -818,7 +798,7 @@ class CtpConnector:
             return
         now = self._session_time.now()
         self._keys.forget()
-        self._seqs.clear()
+        self._ticks.begin_day()
         self._say(DayMark(session_time=now, trading_day=before, settled=True))
         self._say(DayMark(session_time=now, trading_day=today, settled=False))
         self._are_positions_due = True
