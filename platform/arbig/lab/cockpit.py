@@ -4,14 +4,14 @@ nothing: two notebooks show the same, and a service that comes back fills it aga
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from arbig.client.answers import AccountSnapshot, Heartbeat, House, Positions, Strategies, Strategy
-from arbig.client.client import ClientError
+from arbig.client.client import ArbigClient, ClientError
 from arbig.client.feed import News
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ class Row(widgets.VBox):  # type: ignore[misc]
             button.on_click(lambda _, action=action: cockpit.act(name, action))
             buttons.append(button)
         self.stop = Confirmed("stop", "stop it?", lambda: cockpit.act(name, "stop"), "84px")
-        self.buttons = {button.description: button for button in (*buttons, self.stop)}
-        super().__init__([widgets.HBox([self._said, *buttons, self.stop]), self._detail])
+        self.flatten = Confirmed("flatten", "close all its lots?", lambda: cockpit.flatten(name), "140px")
+        self.buttons = {button.description: button for button in (*buttons, self.stop, self.flatten)}
+        super().__init__([widgets.HBox([self._said, *buttons, self.stop, self.flatten]), self._detail])
 
     def show(self, one: Strategy, pnl: float | None) -> None:
         colour = COLOURS.get(one.state, DARK)
@@ -85,8 +86,10 @@ class Row(widgets.VBox):  # type: ignore[misc]
         self.buttons["pause"].disabled = one.state != "RUNNING"
         self.buttons["resume"].disabled = one.state != "PAUSED"
         self.stop.disabled = not alive and one.state != "ERROR"
-        if self.stop.disabled:
-            self.stop.calm()
+        self.flatten.disabled = not (any(one.pos.values()) if isinstance(one.pos, dict) else one.pos)
+        for button in (self.stop, self.flatten):
+            if button.disabled:
+                button.calm()
 
 
 class Cockpit(widgets.VBox):  # type: ignore[misc]
@@ -98,10 +101,12 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
         self._money = widgets.HTML()
         self._message = widgets.HTML()
         self._rows = widgets.VBox([])
+        self.halt = Confirmed("HALT", "halt all trading?", self._halt, "160px")
         self._pnl: dict[str, float] = {}
         self._state = ""
         self.rows: dict[str, Row] = {}
-        super().__init__([self._lamp, self._money, self._rows, self._message])
+        head = widgets.HBox([self._lamp, self.halt], layout=widgets.Layout(justify_content="space-between"))
+        super().__init__([head, self._money, self._rows, self._message])
         self._dark("connecting")
         self._listening = desk.live.listen(TOPICS, self._hear)
 
@@ -111,9 +116,18 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
 
     def act(self, name: str, action: str) -> None:
         """What a button does; a refusal is shown below in one line."""
+        self._do(f"{name}: {action}", lambda client: client.control_strategy(name, action))
+
+    def flatten(self, name: str) -> None:
+        self._do(f"{name}: flatten", lambda client: client.flatten(name))
+
+    def _halt(self) -> None:
+        self._do("HALTED; lift it with: arbig resume", lambda client: client.halt("cockpit"))
+
+    def _do(self, words: str, wish: Callable[[ArbigClient], Coroutine[Any, Any, Any]]) -> None:
         try:
-            self._desk.live.ask(lambda client: client.control_strategy(name, action))
-            self._message.value = f"<span style='color:{DARK}'>{escape(name)}: {escape(action)}</span>"
+            self._desk.live.ask(wish)
+            self._message.value = f"<span style='color:{DARK}'>{escape(words)}</span>"
         except ClientError as error:
             self._message.value = f"<span style='color:{OFF}'>{escape(str(error))}</span>"
 
@@ -139,7 +153,8 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
 
     def _on_status(self, news: News) -> None:
         house: House = news.read(House)
-        self._state = house.trading_state or ""
+        jobs = "".join(f" · {one}" for one in house.flattens)
+        self._state = f"{house.trading_state or ''}{jobs}"
 
     def _on_account(self, news: News) -> None:
         account = news.read(AccountSnapshot).account

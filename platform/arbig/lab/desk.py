@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from arbig.domain.messages import TradeData
     from arbig.lab.cockpit import Cockpit
     from arbig.lab.comparison import Comparison
-    from arbig.lab.deploying import Deployed
+    from arbig.lab.deploying import Deployed, Flatten
     from arbig.lab.history import History
     from arbig.lab.live import Listening, Live
     from arbig.lab.lookahead import Report
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from arbig.lab.results import BacktestResult
     from arbig.lab.sweeps import Sweep
     from arbig.lab.walkforward import WalkForward
+    from arbig.lab.watching import Watch
 
 Strategy: TypeAlias = type[BaseTemplate] | str | StrategyPlan | Sequence[StrategyPlan]
 Symbols: TypeAlias = str | Sequence[str] | None
@@ -255,6 +256,12 @@ class Desk:
         """The last tick. Raises ClientError before the first."""
         return self.live.tick(symbol)
 
+    def watch(self, symbol: str, minutes: int = 120) -> Watch:
+        """A live chart in this cell: one-minute candles, the last price, our fills; until `.close()`."""
+        from arbig.lab.watching import Watch
+
+        return Watch(self, symbol, minutes)
+
     def cockpit(self) -> Cockpit:
         """The strategies as widgets in this cell, with their buttons; it shows the same in every notebook."""
         from arbig.lab.cockpit import Cockpit
@@ -325,3 +332,18 @@ class Desk:
     def remove(self, strategy_name: str, force: bool = False) -> None:
         """Out of the house; its file is laid aside. Refused while it holds lots, unless forced."""
         self.deployed(strategy_name).remove(force)
+
+    def halt(self, reason: str = "") -> dict[str, str]:
+        """No new order leaves the house, those that work are cancelled; what Trading and Gateway answered. A person
+        lifts it again: `arbig resume`, or the console."""
+        return self.live.ask(lambda client: client.halt(reason))
+
+    def flatten(self, strategy_name: str | None = None, symbol: str | None = None, reason: str = "") -> Flatten:
+        """Close a strategy's lots, a contract's, or (without both) everything; the account is REDUCING meanwhile.
+
+        The job belongs to Trading and goes on whatever becomes of this notebook. It waits visibly through breaks and
+        at price limits, and is DONE only when the counter says so: `.state`, `.left`, `.wait()`.
+        """
+        from arbig.lab import deploying
+
+        return deploying.flatten(self, strategy_name, symbol, reason)

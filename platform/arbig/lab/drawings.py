@@ -56,6 +56,62 @@ def bars(values: ArrayLike, labels: Sequence[str] = (), title: str = "") -> Draw
     return Drawing(_picture(drawn, 0.0, high, labels, title, ()))
 
 
+RISE, FALL = "#d9443f", "#1a9a6c"
+"""Red rises, green falls: the colours of Chinese exchanges."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A fill on a chart of candles: at which candle, at what price, bought or sold."""
+
+    place: int
+    price: float
+    is_buy: bool
+
+
+def candles(
+    rows: Sequence[tuple[float, float, float, float]],
+    labels: Sequence[str] = (),
+    title: str = "",
+    marks: Sequence[Mark] = (),
+    level: float | None = None,
+) -> Drawing:
+    """(open, high, low, close) side by side, fills as triangles, `level` (the last price) as a line across."""
+    values = np.asarray(rows, np.float64).reshape(-1, 4)
+    prices = [*(mark.price for mark in marks), *(() if level is None else (level,))]
+    low, high = _scale([values, np.asarray(prices or values[0], np.float64)])
+    step = (WIDTH - LEFT - RIGHT) / len(values)
+    drawn = [_candle(LEFT + (place + 0.5) * step, step, row, low, high) for place, row in enumerate(values.tolist())]
+    drawn += [
+        _triangle(LEFT + (mark.place + 0.5) * step, _height(mark.price, low, high), mark.is_buy) for mark in marks
+    ]
+    if level is not None:
+        height = _height(level, low, high)
+        drawn.append(
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}" stroke="{COLOURS[0]}" '
+            f'stroke-dasharray="3 3"/>'
+        )
+    return Drawing(_picture(drawn, low, high, labels, title, ()))
+
+
+def _candle(x: float, step: float, row: Sequence[float], low: float, high: float) -> str:
+    opened, top, bottom, closed = (_height(value, low, high) for value in row)
+    colour = RISE if closed <= opened else FALL
+    width = max(step * 0.7, 1.0)
+    return (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" stroke="{colour}"/>'
+        f'<rect x="{x - width / 2:.1f}" y="{min(opened, closed):.1f}" width="{width:.1f}" '
+        f'height="{max(abs(opened - closed), 1.0):.1f}" fill="{colour}"/>'
+    )
+
+
+def _triangle(x: float, y: float, is_up: bool) -> str:
+    tip, base = (y, y + 10) if is_up else (y, y - 10)
+    colour = RISE if is_up else FALL
+    points = f"{x:.1f},{tip:.1f} {x - 5:.1f},{base:.1f} {x + 5:.1f},{base:.1f}"
+    return f'<polygon points="{points}" fill="{colour}" stroke="white" stroke-width="0.8"/>'
+
+
 def _picture(
     drawn: Sequence[str], low: float, high: float, labels: Sequence[str], title: str, names: Sequence[str]
 ) -> str:
