@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Any, get_type_hints
+from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Response
+from pydantic import TypeAdapter
 from sim_loop import Died, Life, SeededLoop, current_life
 
 from arbig.bus.delivery import dead_letter, deliver
@@ -322,6 +324,9 @@ class Face:
     def delete(self, path: str, **_: Any) -> Callable[[Any], Any]:
         return self._under("DELETE", path)
 
+    def exception_handler(self, kind: type[Exception]) -> Callable[[Any], Any]:
+        return lambda handler: handler
+
 
 class SimulatedTrading(TradingService):
     """The service itself; only its questions to the Gateway go by the house's lines."""
@@ -472,6 +477,7 @@ class House:
             raise Died
         await self.delay()
         life, face = self.lives.get(name), self._faces.get(name)
+        path, _, query = path.partition("?")
         route = None if face is None else face.routes.get((method, path))
         if life is None or not life.alive or face is None:
             raise CallError(f"{name} does not answer")
@@ -479,7 +485,7 @@ class House:
             raise CallError(f"{name} {method} {path}: 404 not found", 404)
         answer: asyncio.Future[Any] = self.loop.create_future()
         self._calls.setdefault(life, set()).add(answer)
-        self.loop.run_in(life, _answer(route, json_body, answer))
+        self.loop.run_in(life, _answer(route, _arguments(route, query, json_body), answer))
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 found = await answer
@@ -560,21 +566,34 @@ class House:
         self.loop.clear_graves()
 
 
-async def _answer(route: Callable[..., Any], body: Any, answer: asyncio.Future[Any]) -> None:
+async def _answer(route: Callable[..., Any], arguments: Mapping[str, Any], answer: asyncio.Future[Any]) -> None:
     try:
-        said: Response = await (route() if body is None else route(_form(route, body)))
-    except HTTPException as error:
+        said: Response = await route(**arguments)
+    except Exception as error:
+        status = error.status_code if isinstance(error, HTTPException) else 500
         if not answer.done():
-            answer.set_exception(CallError(str(error.detail), error.status_code))
+            answer.set_exception(CallError(str(error), status))
     else:
         if not answer.done():
             answer.set_result(json.loads(bytes(said.body)))
 
 
-def _form(route: Callable[..., Any], body: Any) -> Any:
-    """The body as FastAPI would hand it on: what the route's one argument is declared to be."""
-    (kind,) = [hint for name, hint in get_type_hints(route).items() if name != "return"]
-    return kind.model_validate(body)
+def _arguments(route: Callable[..., Any], query: str, body: Any) -> dict[str, Any]:
+    """What FastAPI would hand on: the query's words, or the body, as the route declares them."""
+    kinds = _kinds(route.__qualname__, route)
+    if body is not None:
+        return {name: kind.validate_python(body) for name, kind in kinds.items()}
+    return {name: kinds[name].validate_python(word) for name, word in parse_qsl(query)}
+
+
+_known: dict[str, dict[str, TypeAdapter[Any]]] = {}
+
+
+def _kinds(name: str, route: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
+    if name not in _known:
+        hints = {key: hint for key, hint in get_type_hints(route).items() if key != "return"}
+        _known[name] = {key: TypeAdapter(hint) for key, hint in hints.items()}
+    return _known[name]
 
 
 def _close(service: Any) -> None:
