@@ -46,7 +46,7 @@ def test_no_cell_loses_or_doubles_anything(tmp_path: Path) -> None:
     """Each cell: the order at its place, the fault, then the exchange's books against ours."""
     print()
     rows = played(chosen(CHOSEN), tmp_path, SEED)
-    path = write_table(rows, SEED, ROOT / "data" / "chaos")
+    path = write_table(rows, SEED, ROOT / "data" / "chaos", f"crash-matrix-{CHOSEN}" if CHOSEN else "crash-matrix")
     failed = [f"{row.number}: {row.verdict}" for row in rows if not row.passed]
     print(f"seed {SEED}: {len(rows)} cells, {len(rows) - len(failed)} passed; {path}")
     assert not failed, "\n".join(failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -588,19 +589,29 @@ def _request(name: str, symbol: str, direction: Direction, offset: Offset, price
     )
 
 
-def write_table(rows: list[Row], seed: int, folder: Path) -> Path:
+def write_table(rows: list[Row], seed: int, folder: Path, name: str) -> Path:
     """Markdown and JSON."""
-    import json
-
     folder.mkdir(parents=True, exist_ok=True)
     passed = sum(row.passed for row in rows)
     record = {"seed": seed, "cells": len(rows), "passed": passed, "rows": [row.as_json() for row in rows]}
-    (folder / "crash-matrix.json").write_text(json.dumps(record, indent=1, ensure_ascii=False))
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False))
     lines = [
-        "# Crash matrix",
+        "# Crash matrix 崩溃矩阵",
         "",
         f"Seed {seed}: {len(rows)} cells, {passed} passed. Made by `make chaos`; one cell alone: "
         "`ARBIG_CHAOS_CELL=137 make chaos`.",
+        "",
+        "An order is brought to its place (a crash point of `runtime/crash.py`, or a state), the fault strikes, and "
+        "when everybody is well again the exchange's own books are held against ours: orders one to one, no request "
+        "inserted twice, no trade lost or doubled, positions by side and day, the account's settled figures, nothing "
+        "pending, every group caught up. Seconds count from the end of the fault until every process is ready and "
+        "trading ACTIVE. A cell whose point was not hit, or that found no order in flight, has failed.",
+        "",
+        "每格：把一笔委托带到指定位置（崩溃点或委托状态），施加故障，恢复后以交易所账本逐项核对：委托一一对应、无重复报单、"
+        "成交不丢不重、持仓（方向、今昨）与资金一致、无未确认消息。秒数为故障结束到全部就绪且恢复 ACTIVE。",
+        "",
+        "Left out: a jump of the wall clock (nothing here can move it for one process alone), and the scheduler, which "
+        "does not exist yet. 未包含：系统时钟跳变；调度服务（尚不存在）。",
         "",
         "| cell | fault | victim | at | step | point hit | order before | asked by | seconds to ACTIVE | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -608,6 +619,6 @@ def write_table(rows: list[Row], seed: int, folder: Path) -> Path:
     for row in rows:
         cells = (row.number, row.fault, row.victim, row.at, row.step, row.point_hit, row.state_before, row.source)
         lines.append(f"| {' | '.join(map(str, cells))} | {row.seconds:.2f} | {row.verdict.replace('|', '/')} |")
-    path = folder / "crash-matrix.md"
+    path = folder / f"{name}.md"
     path.write_text("\n".join(lines) + "\n")
     return path
