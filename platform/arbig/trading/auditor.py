@@ -158,7 +158,7 @@ class Auditor:
         confirmed = self._doubts.seen(found, self._clock.monotonic())
         await self._close([key for key in self.open if key[0] in judged and key not in {one.key for one in found}])  # type: ignore[index]
         await self._decide(confirmed, look, day)
-        if self._begun_on != day and not self.in_doubt:
+        if self._begun_on != day and not any(one.what in LOTS for one in found):
             await self._durably(partial(self._store.begin, day, self._clock.now()))
             self._has_begun, self._begun_on = True, day
 

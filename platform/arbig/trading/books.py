@@ -39,6 +39,14 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
             updated_at=max(self.updated_at, when),
         )
 
+    def undone(self, change: int, price: float, when: Time) -> Self:
+        """As if so many net lots had never been moved in at that price."""
+        volume = self.volume - change
+        is_rest = volume * self.volume > 0 and abs(volume) < abs(self.volume)
+        spent = self.price * abs(self.volume) - price * abs(change)
+        entry = spent / abs(volume) if is_rest else self.moved(-change, price, when).price
+        return replace(self.moved(-change, price, when), price=entry)
+
     def settled(self, price: float, when: Time) -> Self:
         """The contract has expired: what was held is paid out at this price."""
         return replace(self, volume=0, price=0.0, cash=self.cash + self.volume * price, updated_at=when)

@@ -191,7 +191,7 @@ class OrderManager:
         taken = min(gone.volume, trade.volume)
         owner = gone.strategy_name or UNASSIGNED
         book = self.positions.book_of(owner, gone.symbol, gone.exchange, trade.datetime)
-        book = book.moved(-gone.direction.sign * taken, gone.price, trade.datetime).after(trade)
+        book = book.undone(gone.direction.sign * taken, gone.price, trade.datetime).after(trade)
         words = f"the true fill {trade.trade_id} of order {trade.order_id} has come"
         change = self._bookkeeper.change(
             ChangeKind.REPLACED, trade.trading_day, owner, gone.symbol, gone.exchange, gone.direction, -taken,

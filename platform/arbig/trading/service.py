@@ -39,6 +39,7 @@ from arbig.domain.messages import (
 from arbig.domain.orders import OrderState, Stage
 from arbig.domain.risk import Breach, Readings, rules_from
 from arbig.domain.sessions import CalendarError, Phase
+from arbig.runtime.audit import note
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
@@ -509,6 +510,7 @@ class TradingService(Service):
         await self.keeper.set(wanted, reason)
 
     def _on_state(self, state: TradingState) -> None:
+        note(self.settings, TRADING, TRADING, "state", f"{state.wanted} (number {state.number}): {state.reason}")
         self._unsaid.append((EventType.TRADING_STATE, state.reason, {"state": state.wanted}))
         self._unsaid_waits.set()
         if state.wanted is State.HALTED:
@@ -592,6 +594,9 @@ class TradingService(Service):
         before = self.orders.get(order.request_id or order.order_id)
         await self.durably(lambda: self.orders.on_order(order))
         self._count_reject(before, order)
+        if before is None and not order.request_id:
+            self._tell_whom_it_touches(order)
+        self.auditor.heard_order(order.symbol, entry.id)
         crash_point("tr.after_status")
         self.reconciler.seen({entry.stream: entry.id})
 
