@@ -63,6 +63,18 @@ def recovery(
 
 
 @app.command()
+def halt(
+    as_json: Json = False,
+    data: Data = None,
+    rounds: Annotated[int, typer.Option(help="Halts in a flood of orders.")] = 20,
+) -> None:
+    """From a person's halt to the last order that reaches the exchange; twenty orders cancelled at CTP's rate."""
+    from arbig.bench.halt import run
+
+    _measure("halt", as_json, data, lambda folder: run(folder, rounds))
+
+
+@app.command()
 def sweep(
     as_json: Json = False,
     data: Data = None,

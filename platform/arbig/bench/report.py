@@ -16,6 +16,7 @@ AIMS: Mapping[str, Mapping[str, str]] = {
     "latency": {"ratio_p50": "at most 2", "ratio_p99": "at most 3"},
     "throughput": {"ticks_per_s": "at least 30000", "lost": "0", "bars_equal": "true"},
     "startup": {"trading_s": "at most 8", "all_s": "at most 15"},
+    "halt": {"block_max_ms": "at most 100", "cancel_s": "at most 8"},
     "recovery": {"up_p50_s": "at most 2", "active_p50_s": "at most 3"},
     "backtest": {
         "equal_trades": "true",

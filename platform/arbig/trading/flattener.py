@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 VERIFY_AGAIN_SECONDS = 1.0
+CANCELS_A_SECOND = 2.0
+"""A broker's counter takes about three; more wait in line, and asking again makes the line longer."""
 
 
 class Look(NamedTuple):
@@ -196,17 +198,19 @@ class Flattener:
 
     async def _cancel_due(self, orders: Iterable[OrderState]) -> None:
         now = self._clock.monotonic()
-        due = [order for order in orders if order.is_active and self._is_due(order, now)]
+        active = [order for order in orders if order.is_active]
+        patience = ASK_AGAIN_SECONDS + len(active) / CANCELS_A_SECOND
+        due = [order for order in active if self._is_due(order, now, patience)]
         if due:
             await self._cancel(due)
             crash_point("tr.flatten_cancelled")
 
-    def _is_due(self, order: OrderState, now: float) -> bool:
+    def _is_due(self, order: OrderState, now: float, patience: float) -> bool:
         """A cancel is asked for again when nothing has come of it; never while the exchange would not take it."""
         if self._closed(order.symbol) is not None:
             return False
         name = order.request_id or order.order_id or ""
-        if now - self._asked.get(name, -ASK_AGAIN_SECONDS) < ASK_AGAIN_SECONDS:
+        if name in self._asked and now - self._asked[name] < patience:
             return False
         self._asked[name] = now
         return True

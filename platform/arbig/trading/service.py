@@ -58,7 +58,7 @@ from arbig.trading.auditor import Auditor
 from arbig.trading.bookkeeper import Bookkeeper
 from arbig.trading.books import Book
 from arbig.trading.differences import lots_of
-from arbig.trading.flattener import Flattener
+from arbig.trading.flattener import CANCELS_A_SECOND, Flattener
 from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.keeper import StateKeeper
 from arbig.trading.order_manager import OrderManager, completed
@@ -83,7 +83,7 @@ ACCOUNT_SECONDS = 2.0
 LAG_SECONDS = 10.0
 RETRY_WRITE_SECONDS = 0.5
 TELL_SECONDS = 1.0
-CANCEL_AGAIN_SECONDS = (1.0, 3.0, 6.0, 15.0, 60.0)
+CANCEL_AGAIN_SECONDS = (3.0, 3.0, 6.0, 15.0, 60.0)
 MEMORY = timedelta(seconds=MEMORY_SECONDS)
 KEEP = timedelta(days=2)
 
@@ -517,19 +517,22 @@ class TradingService(Service):
             self._must_cancel.set()
 
     async def _cancel_while_halted(self) -> None:
-        """What works at the moment of the halt, another terminal's orders as well; then our own until none is left."""
-        pauses = iter(CANCEL_AGAIN_SECONDS)
+        """What works at the moment of the halt, another terminal's orders as well; then our own until none is left, but
+        never before the counter has had time for the cancels that wait in line."""
+        pauses, pause = iter(CANCEL_AGAIN_SECONDS), CANCEL_AGAIN_SECONDS[0]
         while True:
             try:
-                async with asyncio.timeout(next(pauses, CANCEL_AGAIN_SECONDS[-1])):
+                async with asyncio.timeout(pause):
                     await self._must_cancel.wait()
             except TimeoutError:
                 pass
             is_fresh = self._must_cancel.is_set()
             pauses = iter(CANCEL_AGAIN_SECONDS) if is_fresh else pauses
             self._must_cancel.clear()
+            working = [order for order in self.orders.active() if is_fresh or order.request_id]
             if self.state.wanted is State.HALTED:
-                await self.cancel([order for order in self.orders.active() if is_fresh or order.request_id])
+                await self.cancel(working)
+            pause = next(pauses, CANCEL_AGAIN_SECONDS[-1]) + len(working) / CANCELS_A_SECOND
 
     async def cancel(self, orders: Iterable[OrderState]) -> None:
         """Written down at once, also while there is no bus: then said with the next message that can be."""
@@ -547,6 +550,7 @@ class TradingService(Service):
             self._unsaid_waits.clear()
             try:
                 await self._say_events()
+                await self.outbox.flush()  # what was written down while there was no bus
             except BusError:
                 await self.clock.sleep(RETRY_WRITE_SECONDS)
                 self._unsaid_waits.set()
