@@ -6,14 +6,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Protocol
 
-import structlog
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from arbig.domain.messages import Direction, Offset, OrderType
+from arbig.runtime.audit import note
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.deployment import Deployment, Edit
@@ -31,8 +31,6 @@ CHANGE_SECONDS = 45.0  # its code is made once on trial, its orders may have to 
 Symbol = Annotated[str, Path(pattern=r"^[A-Za-z]{1,4}\d{3,4}(\.[A-Z]{2,5})?$", examples=["au2512"])]
 Name = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
-
-log = structlog.get_logger()
 
 
 class Wish(BaseModel):
@@ -80,6 +78,26 @@ class Flat(BaseModel):
     reason: str = Field("asked for by a person", max_length=400)
 
 
+class Lots(BaseModel):
+    """Lots of one side that change their book."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: str = Field(examples=["au2512"])
+    direction: Direction
+    volume: int
+    strategy_name: str
+    reason: str = Field("", max_length=200)
+
+
+class Accepted(BaseModel):
+    """Why unexplained lots are taken as they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=200)
+
+
 class House(Protocol):
     """What the routes need of the service that carries them."""
 
@@ -102,6 +120,9 @@ def api_of(house: House) -> APIRouter:
 
     async def changed(method: str, path: str, json: Any = None, **query: Any) -> Any:
         return await asked(house.settings, "strategy", method, path, query, json, CHANGE_SECONDS)
+
+    def audit(request: Request, action: str, what: str) -> None:
+        audited(house.settings, request, action, what)
 
     @router.get("/status", tags=["house"])
     async def status() -> dict[str, Any]:
@@ -170,6 +191,23 @@ def api_of(house: House) -> APIRouter:
     @router.get("/positions", tags=["trading"])
     async def positions() -> Any:
         return await ask("trading", "GET", "/positions")
+
+    @router.post("/positions/{move}", tags=["trading"])
+    async def assign(move: Literal["assign", "unassign"], lots: Lots, request: Request) -> Any:
+        """Lots of one side from the unassigned book to a strategy's, or back."""
+        audit(request, move, f"{lots.volume} {lots.symbol} {lots.direction} {lots.strategy_name}")
+        return await ask("trading", "POST", f"/positions/{move}", json=lots.model_dump(mode="json"))
+
+    @router.get("/reconciliation", tags=["trading"])
+    async def reconciliation(day: date | None = None) -> Any:
+        """Where the counter and we disagreed, on the trading day or an earlier one; the last settlement, checked."""
+        return await ask("trading", "GET", "/reconciliation", day=None if day is None else day.isoformat())
+
+    @router.post("/reconciliation/accept", tags=["trading"])
+    async def accept(accepted: Accepted, request: Request) -> Any:
+        """Unexplained lots are taken as they are, into the unassigned book."""
+        audit(request, "accept differences", accepted.reason)
+        return await ask("trading", "POST", "/reconciliation/accept", json=accepted.model_dump())
 
     @router.get("/account", tags=["trading"])
     async def account() -> Any:
@@ -288,10 +326,10 @@ async def asked(
         raise HTTPException(503, f"{service} does not answer; see: arbig logs {service}") from None
 
 
-def audit(request: Request, action: str, what: str) -> None:
-    """One line for each thing that somebody does."""
+def audited(settings: Settings, request: Request, action: str, what: str) -> None:
+    """A row of the trail for each thing that somebody does."""
     client = request.client.host if request.client else "?"
-    log.info("action", action=action, what=what, who=request.scope["state"]["who"], client=client)
+    note(settings, f"web {request.scope.get('state', {}).get('who') or 'stranger'}", client, action, what)
 
 
 def _word(flag: bool | None) -> str | None:
