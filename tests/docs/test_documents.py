@@ -21,6 +21,8 @@ DOCUMENTS = [
     "platform/ARCHITECTURE.md",
     "docs/vnpy.md",
     "docs/vnpy.zh-CN.md",
+    "docs/ctp.md",
+    "docs/ctp.zh-CN.md",
 ]
 GENERATED = runpy.run_path(str(Path(__file__).with_name("generated.py")))
 

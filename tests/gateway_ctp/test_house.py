@@ -87,13 +87,13 @@ def test_a_house_on_a_brokers_counter_trades_and_survives_its_gateways_death(
     tmp_path: Path, short_folder: Path
 ) -> None:
     """No exchange of ours runs; the books equal the counter's, and no request is inserted twice."""
-    house = churning_house(tmp_path / "house", 3000)
+    house = churning_house(tmp_path / "house", 3050)
     house.edit("arbig.yaml", gateway="ctp", mode="live", account_id="broker-1")
     house.edit("simulation.yaml", history_days=0)
     counter = Counter(house, short_folder / "counter.sock")
     try:
         with standing(house, short_folder / "counter.sock"):
-            until(lambda: is_trading(house), 60, "everything up, connected, ACTIVE")
+            until(lambda: is_trading(house), 120, "everything up, connected, ACTIVE")
             status = house.status()
             assert "exchange" not in [row["name"] for row in status["services"]]
             assert {name: lamp["on"] for name, lamp in status["lamps"].items()} == {
@@ -101,11 +101,11 @@ def test_a_house_on_a_brokers_counter_trades_and_survives_its_gateways_death(
                 "market_data": True,
             }
             assert "trading on" in house.arbig("status", check=False).stdout
-            until(lambda: len(exchange_trades(house)) >= 4, 40, "trades before the kill")
+            until(lambda: len(exchange_trades(house)) >= 4, 60, "trades before the kill")
             house.kill("gateway")
             before = len(exchange_trades(house))
-            until(lambda: is_trading(house), 30, "the Gateway back, reconciled, ACTIVE")
-            until(lambda: len(exchange_trades(house)) >= before + 4, 40, "trades after the kill")
+            until(lambda: is_trading(house), 60, "the Gateway back, reconciled, ACTIVE")
+            until(lambda: len(exchange_trades(house)) >= before + 4, 60, "trades after the kill")
             assert {"au2512", "ag2512"} <= {one["symbol"] for one in house.ask("gateway", "GET", "/rates")["rates"]}
             cut = house.ask("gateway", "POST", "/disconnect", {"seconds": 1})
             assert "only the simulated exchange is disconnected on demand" in json.dumps(cut)

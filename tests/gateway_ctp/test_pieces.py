@@ -24,6 +24,7 @@ from arbig.runtime.broker import check_gateway, check_library
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import ManualClock
 from arbig.runtime.settings import Settings, SettingsError, load_settings
+from arbig.runtime.supervisor import configuration
 
 EVENING = datetime(2025, 10, 14, 21, 0, tzinfo=SHANGHAI)
 TODAY = date(2025, 10, 15)
@@ -174,7 +175,7 @@ def test_a_missing_library_is_one_line_that_installs_the_compiler_too(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("shutil.which", lambda name: compiler)
-    with pytest.raises(SettingsError, match=r"vnpy_ctp is not installed.*pip install --no-deps vnpy_ctp") as refused:
+    with pytest.raises(SettingsError, match=r"vnpy_ctp is not installed.*pip install --no-deps vnpy vnpy_ctp") as refused:
         check_library()
     assert ("apt-get install g++" in str(refused.value)) == (compiler is None)
 
@@ -202,6 +203,22 @@ def test_a_house_that_may_not_trade_at_a_broker_is_told_before_anything_starts(
     assert complaint in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_the_brokers_secrets_reach_the_gateway_and_no_other_process(house_settings: Settings) -> None:
+    """A notebook's kernel finds their names empty."""
+    (house_settings.config / "arbig.yaml").write_text("gateway: ctp\nmode: live\naccount_id: simnow")
+    ctp(house_settings, password="${env:MY_BROKERS_WORD}")
+    text = configuration(
+        load_settings(root=house_settings.root, config=house_settings.config, data=house_settings.data)
+    )
+    environment = {
+        part.partition("]")[0]: next(line for line in part.splitlines() if line.startswith("environment="))
+        for part in text.split("[program:")[1:]
+    }
+    hidden = ',ARBIG_CTP_PASSWORD="",ARBIG_CTP_AUTH_CODE="",MY_BROKERS_WORD=""'
+    assert environment.pop("gateway") == 'environment=ARBIG_SERVICE="gateway"'
+    assert all(line.endswith(hidden) for line in environment.values()) and "jupyter" in environment
+
+
 def test_a_refusal_is_remembered_until_the_credentials_change_or_a_person_opens_it(
     house_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -219,7 +236,7 @@ def test_a_refusal_is_remembered_until_the_credentials_change_or_a_person_opens_
     assert Latch(account, file).refusal("trading") is None
 
 
-@pytest.mark.parametrize("name", ["simnow", "openctp"])
+@pytest.mark.parametrize("name", ["simnow", "simnow_7x24", "openctp"])
 def test_the_shipped_templates_are_complete(
     house_settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -228,4 +245,5 @@ def test_the_shipped_templates_are_complete(
     template = Path(__file__).parents[2] / "config" / "templates" / f"ctp_config.{name}.yaml"
     (house_settings.config / "ctp_config.yaml").write_text(template.read_text("utf-8"))
     found: Any = load_ctp(house_settings)
-    assert (found.user_id, found.password.reveal(), found.is_production) == ("given", "given", name == "simnow")
+    assert (found.user_id, found.password.reveal(), found.is_production) == ("given", "given", name != "openctp")
+    assert found.is_practice, "its clock may stand anywhere, and is followed"

@@ -327,9 +327,7 @@ def test_an_order_a_strangers_gateway_fails_at_is_in_doubt_and_not_said_to_be_un
 
 
 def test_a_package_without_the_gateway_named_says_which_it_has() -> None:
-    with pytest.raises(
-        SettingsError, match=r"config/vnpy_gateway.yaml: gateway_class: found Nobody, vnpy_gateway"
-    ):
+    with pytest.raises(SettingsError, match=r"config/vnpy_gateway.yaml: gateway_class: found Nobody, vnpy_gateway"):
         gateway_class("vnpy_gateway", "Nobody")
     with pytest.raises(SettingsError, match=r"gateway: vnpy_nowhere: .*; pip install vnpy_nowhere"):
         gateway_class("vnpy_nowhere", None)

@@ -79,15 +79,16 @@ def broker_secrets(config: BrokerConfig) -> tuple[Secret, Secret]:
 
 def secret_variables(settings: Settings) -> tuple[str, ...]:
     """The environment's names that hold a secret of the broker's: the Gateway alone is told them."""
-    if settings.gateway != CTP:
+    if settings.gateway == "sim":
         return ()
+    name, keys = ("ctp_config", ("password", "auth_code")) if settings.gateway == CTP else (settings.gateway, ())
     try:
-        config = load_broker(settings)
-    except SettingsError:
+        values = read_yaml(settings.config / f"{name}.yaml")
+    except (FileNotFoundError, SettingsError):
         return (PASSWORD, AUTH_CODE)
-    return tuple(dict.fromkeys((
-        PASSWORD, AUTH_CODE, *variables_of(config.password), *variables_of(config.auth_code),
-    )))  # fmt: skip
+    written = [values.get(key) for key in keys] or list((values.get("settings") or {}).values())
+    referred = (variable for word in written for variable in variables_of(str(word)))
+    return tuple(dict.fromkeys((PASSWORD, AUTH_CODE, *referred)))
 
 
 def check_gateway(settings: Settings) -> None:
@@ -127,7 +128,7 @@ def _without_library() -> str | None:
     if importlib.util.find_spec("vnpy_ctp") is not None:
         return None
     compiler = "" if shutil.which("g++") or shutil.which("c++") else "sudo apt-get install g++ python3-dev && "
-    return f"vnpy_ctp is not installed; it is built with a C++ compiler: {compiler}pip install --no-deps vnpy_ctp"
+    return f"vnpy_ctp is not installed; it is built with a C++ compiler: {compiler}pip install --no-deps vnpy vnpy_ctp"
 
 
 def _without_locale() -> str | None:

@@ -22,6 +22,7 @@ from supervisor import events, supervisord
 from supervisor.medusa import asyncore_25 as asyncore
 
 from arbig.runtime import logs
+from arbig.runtime.broker import secret_variables
 from arbig.runtime.leftovers import end_leftovers
 from arbig.runtime.programs import Program, programs_of
 from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings
@@ -129,7 +130,7 @@ def _section(program: Program, place: int, settings: Settings) -> list[str]:
     return [
         f"[program:{program.name}]",
         f"command={_value(shlex.join(command_of(program, settings)))}",
-        f'environment=ARBIG_SERVICE="{program.name}"',
+        "environment=" + ",".join(f'{name}="{word}"' for name, word in _own_words(program, settings).items()),
         f"priority={place}",
         "startsecs=1",
         f"startretries={START_RETRIES}",
@@ -142,6 +143,12 @@ def _section(program: Program, place: int, settings: Settings) -> list[str]:
         "stdout_logfile=NONE",
         "stdout_events_enabled=true",
     ]
+
+
+def _own_words(program: Program, settings: Settings) -> dict[str, str]:
+    """A broker's secrets reach the Gateway alone: what else runs here, a notebook too, finds their names empty."""
+    hidden = () if program.name == "gateway" else secret_variables(settings)
+    return {"ARBIG_SERVICE": program.name, **dict.fromkeys(hidden, "")}
 
 
 def command_of(program: Program, settings: Settings) -> list[str]:

@@ -99,6 +99,6 @@ def real_apis() -> Apis:
         from vnpy_ctp.api import MdApi, TdApi
     except ImportError as error:
         raise SettingsError(
-            f"vnpy_ctp cannot be loaded: {error}; build it anew: pip install --force-reinstall --no-deps vnpy_ctp"
+            f"vnpy_ctp cannot be loaded: {error}; build it anew: pip install --force-reinstall --no-deps vnpy vnpy_ctp"
         ) from None
     return Apis(TdApi, MdApi, end_with_process=True)
