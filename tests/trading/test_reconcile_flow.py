@@ -1,0 +1,150 @@
+"""The busy house in memory: while it is busy it agrees; a lie of the counter is noticed; the day's close agrees."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from flow import Flow, flow, flow_settings
+from msgspec.structs import replace
+
+from arbig.domain.counter import InsertOrder
+from arbig.domain.messages import Direction, EventData, EventType, Exchange, Offset, OrderType, decode
+from arbig.runtime.settings import Settings
+from arbig.trading.settlement import Checked
+from arbig.trading.state import State
+
+BEFORE_THE_CLOSE = 552
+AFTER_THE_OPENING = 10
+
+TURNING = """
+from arbig import CtaTemplate
+
+class Turning(CtaTemplate):
+    lots = 2
+    pause = 3
+    parameters = ["lots", "pause"]
+    heard = 0
+
+    def on_init(self): pass
+
+    def on_tick(self, tick):
+        self.heard += 1
+        if self.heard % self.pause: return
+        self.cancel_all()
+        price = tick.last_price + (20 if self.heard % 2 else -20) * self.get_pricetick()
+        if self.pos <= 0: self.buy(tick.last_price + 20 * self.get_pricetick(), self.lots)
+        else: self.sell(price, self.pos)
+"""
+
+
+def _of(home: Path, symbols: tuple[str, ...] = ("au2512",), pause: int = 3, **simulation: Any) -> Settings:
+    settings = flow_settings(home, strategies=(), **simulation)
+    (home / "strategies" / "turning.py").write_text(TURNING, "utf-8")
+    for number, symbol in enumerate(symbols):
+        file = {"strategy_name": f"Turning{number}", "class_name": "Turning", "symbol": symbol, "exchange": "SHFE"}
+        text = yaml.safe_dump(file | {"params": {"lots": 1 + number, "pause": pause}})
+        (home / "config" / "strategies" / f"turning{number}.yaml").write_text(text, "utf-8")
+    return settings
+
+
+def _said(house: Flow, kind: EventType = EventType.ALARM) -> list[str]:
+    found = [decode(EventData, payload) for payload in house.bus.of("stream:event")]
+    return [one.message for one in found if one.event is kind and one.source == "trading"]
+
+
+def _differences(house: Flow) -> list[dict[str, Any]]:
+    return house.trading.checks.differences()
+
+
+async def _until(house: Flow, condition: Any, minutes: int, what: str) -> None:
+    for _ in range(minutes * 6):
+        if condition():
+            return
+        await house.play(1 / 6)
+    raise AssertionError(f"not within {minutes} minutes of trading: {what}")
+
+
+def test_heavy_trading_raises_no_false_alarm_and_a_lie_is_noticed(tmp_path: Path) -> None:
+    """Fills all the time, a look after every step; then the counter holds one lot more than it ever told."""
+
+    async def play() -> None:
+        async with flow(_of(tmp_path, ("au2512", "au2512", "ag2512")), AFTER_THE_OPENING) as house:
+            looks = set()
+            for _ in range(100):
+                house.trading._must_resync.set()
+                await house.play(1 / 60)
+                looks.add(house.trading.auditor.last_pass)
+            await house.quiet()
+            assert house.trading.orders.trades_today > 10
+            assert len(looks) > 90
+            assert _differences(house) == []
+            assert house.trading.state.wanted is State.ACTIVE
+            exchange = house.counter.exchange
+            account = exchange.truth.account
+            held = account.holdings["au2512"]
+            lie = replace(held, long=replace(held.long, today_lots=(*held.long.today_lots, _one_lot(exchange))))
+            exchange.truth = replace(exchange.truth, account=account.with_holding(lie))
+            house.trading._must_resync.set()
+            await _until(house, lambda: _differences(house), 1, "the difference")
+            assert {(row["what"], row["symbol"], row["direction"]) for row in _differences(house)} >= {
+                ("today", "au2512", "LONG")
+            }
+            assert house.trading.state.wanted is State.REDUCING
+
+    asyncio.run(play())
+
+
+def _one_lot(exchange: Any) -> Any:
+    from arbig.domain.positions import Lots
+
+    price = exchange._markets["au2512"].price
+    return Lots(1, price, price)
+
+
+def test_the_days_close_agrees_with_the_counters_statement_to_the_fen(tmp_path: Path) -> None:
+    """Row by row, with lots held over the night; the next day's looks find nothing either."""
+
+    async def play() -> None:
+        async with flow(_of(tmp_path, pause=100), BEFORE_THE_CLOSE) as house:
+            day = house.trading.orders.trading_day
+            await _until(house, lambda: house.trading.checks.statement(day), 30, "a statement")
+            (_, text) = house.trading.checks.statement(day) or (day, "")
+            found = msgspec.json.decode(text, type=Checked)
+            assert {row.amount: row.ours for row in found.rows} == {row.amount: row.theirs for row in found.rows}
+            assert (found.agrees, len(found.rows), found.rows[1].ours > 0) == (True, 6, True)
+            await house.play(1)
+            house.trading._must_resync.set()
+            await house.play(1 / 15)
+            assert house.trading.orders.trading_day != day
+            assert _differences(house) == []
+
+    asyncio.run(play())
+
+
+def test_an_order_of_another_terminal_is_external_within_a_second(tmp_path: Path) -> None:
+    """F19 with the real Gateway: shown with nobody's name, counted, its lots in the unassigned book, no alarm."""
+
+    async def play() -> None:
+        async with flow(flow_settings(tmp_path, strategies=()), AFTER_THE_OPENING) as house:
+            await house.play(1 / 20)
+            price = house.counter.exchange._markets["au2512"].path.limit_up
+            wish = InsertOrder(
+                order_ref=0, memo="", symbol="au2512", exchange=Exchange.SHFE, direction=Direction.LONG,
+                offset=Offset.OPEN, order_type=OrderType.LIMIT, price=price, volume=2,
+            )  # fmt: skip
+            assert house.link.hear is not None
+            house.link.hear(house.counter.on_wish(wish).to_all)
+            await house.play(1 / 60)
+            orders = (await house.ask("trading", "GET", "/orders", params={"active": "false"}))["orders"]
+            assert [(one["strategy_name"], one["traded"], "request_id" in one) for one in orders] == [("", 2, False)]
+            books = (await house.ask("trading", "GET", "/positions"))["strategies"]
+            assert [(one["strategy_name"], one["volume"]) for one in books] == [("unassigned", 2)]
+            house.trading._must_resync.set()
+            await house.play(1 / 15)
+            assert (_differences(house), house.trading.state.wanted) == ([], State.ACTIVE)
+
+    asyncio.run(play())
