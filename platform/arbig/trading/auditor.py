@@ -229,8 +229,11 @@ class Auditor:
     # ---- money ----------------------------------------------------------------------------------------------------
 
     def _money(self, look: Look) -> tuple[dict[What, float], dict[What, float], dict[What, float]]:
-        """Our amounts, the counter's, and how far they may lie apart. Empty where our side cannot be said."""
+        """Our amounts, the counter's, and how far they may lie apart. Empty where one side cannot be said: an order
+        moved between the questions."""
         theirs = look.account
+        if "pre_balance" not in theirs:
+            return {}, {}, {}
         tally = self._orders.tally
         began = theirs["pre_balance"] if tally.pre_balance is None else tally.pre_balance
         account = tally.account(self.instrument_of, partial(self._pre_settlement, tally.day), began)
