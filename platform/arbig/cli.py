@@ -73,12 +73,15 @@ def up(
 ) -> None:
     """Start everything, wait until it is ready, print the links."""
     from arbig.runtime import stack
+    from arbig.runtime.audit import by_hand, note_limits
 
     with one_line_errors():
         settings = _settings(data, config, port_offset)
         for became in stack.up(settings):
             port = "" if became.program.probe == "socket" else f":{settings.port(became.program.name)}"
             typer.echo(f"  {became.program.name:<9} ready {port:<6} {became.seconds:5.1f} s")
+        by_hand(settings, "up", f"gateway {settings.gateway}, mode {settings.mode}, account {settings.account_id}")
+        note_limits(settings, settings.config / "risk.yaml")
         if detach:
             _print_links(settings)
         else:
@@ -89,19 +92,27 @@ def up(
 def down(data: Data = None) -> None:
     """Stop everything."""
     from arbig.runtime import stack
+    from arbig.runtime.audit import by_hand
 
     with one_line_errors():
         settings = _settings(data)
-        typer.echo("everything is down" if stack.down(settings) else f"{settings.data}: nothing ran here")
+        if not stack.down(settings):
+            typer.echo(f"{settings.data}: nothing ran here")
+            return
+        by_hand(settings, "down", "everything")
+        typer.echo("everything is down")
 
 
 @app.command()
 def restart(service: ServiceName, data: Data = None) -> None:
     """Stop and start one service; return when it is ready again."""
     from arbig.runtime import stack
+    from arbig.runtime.audit import by_hand
 
     with one_line_errors():
-        stack.restart(_settings(data), service)
+        settings = _settings(data)
+        by_hand(settings, "restart", service)
+        stack.restart(settings, service)
         typer.echo(f"{service} is ready")
 
 
@@ -197,11 +208,14 @@ def halt(
     data: Data = None,
 ) -> None:
     """Send no order any more, cancel what works; Trading and Gateway are told side by side. 停止一切报单并撤单。"""
+    from arbig.runtime.audit import by_hand
     from arbig.runtime.halting import HALTED
     from arbig.runtime.halting import halt as halt_house
 
     with one_line_errors():
-        answers = halt_house(_settings(data), reason)
+        settings = _settings(data)
+        answers = halt_house(settings, reason)
+        by_hand(settings, "halt", f"{reason} -> {answers}")
     for service, answer in answers.items():
         typer.secho(f"{service:<8} {answer}", fg="green" if answer == HALTED else "red")
     if HALTED not in answers.values():
@@ -216,6 +230,7 @@ def resume(
     data: Data = None,
 ) -> None:
     """Set trading ACTIVE again, after saying why it is not. 恢复交易。"""
+    from arbig.runtime.audit import by_hand
     from arbig.runtime.http import ask
 
     with one_line_errors():
@@ -228,6 +243,7 @@ def resume(
         if not yes and typer.prompt("type ACTIVE to resume 输入 ACTIVE 以恢复") != "ACTIVE":
             typer.echo("nothing is changed")
             raise typer.Exit(1)
+        by_hand(settings, "resume", reason)
         found = ask(settings, "trading", "POST", "/state", json={"state": "ACTIVE", "reason": reason})
     typer.echo(f"trading is {found['state']}")
     if not found["gateway_knows"]:
@@ -243,6 +259,7 @@ def flatten(
     data: Data = None,
 ) -> None:
     """Cancel, close, and ask the counter whether it is flat; the whole account when nothing is named. 一键平仓。"""
+    from arbig.runtime.audit import by_hand
     from arbig.runtime.halting import follow
     from arbig.runtime.http import ask
 
@@ -252,6 +269,7 @@ def flatten(
             typer.echo(f"{stop}: {ask(settings, 'trading', 'DELETE', f'/flatten/{stop}')['state']}")
             return
         wanted = {"strategy_name": strategy, "symbol": symbol, "reason": reason}
+        by_hand(settings, "flatten", f"{strategy or symbol or 'the whole account'}: {reason}")
         job = ask(settings, "trading", "POST", "/flatten", json=wanted)
         typer.echo(f"flatten {job['id']} of {strategy or symbol or 'the whole account'}; Ctrl-C leaves it running")
         try:
@@ -263,6 +281,36 @@ def flatten(
             typer.echo(f"it goes on without you; stop it: arbig flatten --stop {job['id']}")
             raise typer.Exit(130) from None
     raise typer.Exit(0 if job["state"] == "DONE" else 1)
+
+
+@app.command()
+def audit(
+    verify: Annotated[bool, typer.Option("--verify", help="Whether a row was changed since. 校验。")] = False,
+    limit: Annotated[int, typer.Option("-n", help="So many rows.")] = 50,
+    data: Data = None,
+) -> None:
+    """Who did what, from where, when; or whether that record is whole. 审计记录。"""
+    from arbig.runtime.audit import trail_of
+    from arbig.store.sqlite import StoreError
+
+    trail = trail_of(_settings(data))
+    try:
+        broken = trail.broken() if verify else None
+        rows = trail.rows(limit)
+    except StoreError as error:
+        print(f"arbig: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    if broken:
+        print(f"arbig: data/db/audit.db: {broken}", file=sys.stderr)
+        raise typer.Exit(1)
+    if verify:
+        count = rows[-1].number if rows else 0
+        end = f"; the last hash is {rows[-1].hash}" if rows else ""
+        typer.echo(f"{count} row{'' if count == 1 else 's'}, unbroken{end}")
+        return
+    for row in rows:
+        at = row.at[:19].replace("T", " ")
+        typer.echo(f"{row.number:>6} {at}  {row.who:<14} {row.place:<12} {row.action:<16} {row.what}")
 
 
 @app.command()

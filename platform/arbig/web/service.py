@@ -27,7 +27,7 @@ from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings
 from arbig.runtime.status import house_status
 from arbig.web import pages
-from arbig.web.api import PREFIX, api_of, asked
+from arbig.web.api import PREFIX, api_of, asked, audited
 from arbig.web.door import SESSION_SECONDS, Door, cookie_name
 from arbig.web.guard import Guard
 from arbig.web.hub import Hub, RequestError, Slow
@@ -161,6 +161,7 @@ class WebService(Service):
             query = request.query_params
             after, language = query.get("next", "console"), query.get("lang") or _language(request)
             if query.get("ticket") and self.door.take_ticket(query["ticket"]):
+                audited(self.settings, request, "log in", "by ticket")
                 return self._enter(request, after)
             if self.door.is_open(request.cookies.get(cookie_name(self.settings))):
                 return _to(request, self._place(after, request))
@@ -175,14 +176,16 @@ class WebService(Service):
             form = parse_qs((await _body(request)).decode("utf-8", "replace"))
             if not self.door.is_token(form.get("token", [""])[0].strip()):
                 self.door.brake.failed()
-                log.warning("wrong log-in", client=request.client.host if request.client else "?")
+                audited(self.settings, request, "log-in refused", "wrong token")
                 return pages.log_in_page(language, after, "wrong", status=401)
             self.door.brake.succeeded()
+            audited(self.settings, request, "log in", "by token")
             return self._enter(request, after)
 
         @app.api_route("/logout", methods=["GET", "POST"], include_in_schema=False)
         async def log_out(request: Request) -> Response:
             self.door.end(request.cookies.get(cookie_name(self.settings)))
+            audited(self.settings, request, "log out", "")
             answer = RedirectResponse("/login", status_code=303)
             answer.delete_cookie(cookie_name(self.settings), httponly=True, samesite="strict")
             return answer
