@@ -247,8 +247,8 @@ class Life:
             try:
                 await service.bus.publish([(channel, encode(service.heartbeat(self.state)))])
                 self.heartbeat_at = self.clock.now()
+                await service.bus.epoch()
                 if beat % LAG_BEATS == 0:
-                    await service.bus.epoch()
                     self.lag = await self._lag_of(service)
                 self._bus_is(up=True)
             except BusError as error:
