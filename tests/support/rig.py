@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from lives import born
 from proxy import Proxy
 
 from arbig.bus.line import Line
+from arbig.domain.risk import RiskSettings
 from arbig.runtime import redis_server
 from arbig.runtime.http import CallError, ask
 from arbig.runtime.ready import accepts, is_open, is_ready
@@ -40,10 +42,9 @@ MODULES = {
     "web": "arbig.web",
 }
 ON_REDIS = ("gateway", "market", "trading", "strategy", "web")
-OPEN_RISK = (
-    "order_size", "notional", "price_band", "order_rate", "working_orders", "duplicate_order", "cancel_rate", "cancels",
-    "large_cancels", "self_trades", "product_position", "margin_use", "daily_loss", "drawdown",
-)  # fmt: skip
+WATCHING = ("position_mismatch", "stream_lag")
+OPEN_RISK = tuple(section.name for section in fields(RiskSettings) if section.name not in WATCHING)
+"""Limits that would stand in the way of many orders, and triggers that faults alone would pull."""
 DISK_SIZE = "96m"
 
 

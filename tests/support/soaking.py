@@ -30,7 +30,7 @@ SWARM = Path(__file__).with_name("strategies") / "swarm.py"
 SYMBOLS = ("au2512", "ag2512", "cu2512", "rb2601")
 STRATEGIES = 5
 SPEED = 30
-PACE = 70
+PACE = 60
 CALM_SHARE = 0.4
 """Of the whole time; kills before it, so that every process has a long life to be measured."""
 WARM_UP_SECONDS = 45.0
