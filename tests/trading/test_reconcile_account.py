@@ -141,6 +141,28 @@ def test_a_difference_seen_once_is_no_difference(opened: Any, counter: Any) -> N
     asyncio.run(play())
 
 
+def test_an_account_asked_a_moment_after_the_positions_is_not_judged_and_ends_nobody(
+    opened: Any, counter: Any, monkeypatch: Any
+) -> None:
+    """Found by the crash matrix: an order moved between the two questions of the day's first look."""
+    whole = counter.ask
+
+    async def ask(path: str, body: Any = None) -> Any:
+        answer = await whole(path, body)
+        if path == "/account":
+            answer["as_of"] = {**answer["as_of"], ORDER_STATUS.name: "9-0"}
+        return answer
+
+    async def play() -> None:
+        monkeypatch.setattr(counter, "ask", ask)
+        async with opened(counter, Hurried()) as desk:
+            desk.service.orders.tally.pre_balance = None
+            await twice(desk)
+            assert (await said(desk), desk.service.state.effective) == ([], State.ACTIVE)
+
+    asyncio.run(play())
+
+
 def test_a_trade_and_a_state_that_only_the_lists_have_are_merged_and_named(opened: Any, counter: Any) -> None:
     async def play() -> None:
         async with opened(counter, Hurried()) as desk:
