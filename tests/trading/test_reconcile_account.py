@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from msgspec.structs import replace
+from sqlalchemy import create_engine, text
 
 from arbig.bus.topics import EVENT, ORDER_STATUS, TRADE
 from arbig.domain.messages import Direction, EventData, EventType, Offset, Status, TradeData, decode, encode
@@ -249,6 +250,31 @@ def test_a_fill_that_two_orders_could_have_had_is_not_made_up(opened: Any, count
             assert desk.service.store.trades() == []
             assert desk.service.state.wanted is State.REDUCING
             assert [(one.ours, one.theirs) for one in lots(desk)] == [(0, 5)]
+
+    asyncio.run(play())
+
+
+def test_an_order_of_yesterday_that_must_have_filled_gets_its_lots(opened: Any, counter: Any) -> None:
+    """It worked when the house went down; today's lists do not have it, and the account holds lots for it alone."""
+
+    async def play() -> None:
+        async with opened(counter, Hurried()) as desk:
+            name = await desk.order(volume=3)
+            await desk.status(name, Status.NOTTRADED)
+            path = desk.service.database.path
+        with create_engine(f"sqlite:///{path}").begin() as connection:
+            connection.execute(text("UPDATE orders SET trading_day = '2025-10-14'"))
+        del counter.orders[name]
+        await counter.hold("au2512", Direction.LONG, 2, yesterday=2)
+        async with opened(counter, Hurried()) as desk:
+            await look(desk)
+            await twice(desk)
+            (fill,) = desk.service.store.trades()
+            assert (is_made_up(fill), fill.volume, str(fill.trading_day)) == (True, 2, "2025-10-14")
+            assert (books(desk), desk.service.state.wanted) == ({"MaRsiStrategy": 2}, State.ACTIVE)
+        async with opened(counter, Hurried()) as desk:
+            await twice(desk)
+            assert (len(desk.service.store.trades()), books(desk)) == (1, {"MaRsiStrategy": 2})
 
     asyncio.run(play())
 

@@ -28,10 +28,11 @@ class DifferenceState(StrEnum):
 
 class ChangeKind(StrEnum):
     """Why a book changed without a trade. INHERITED and ACCEPTED lots belong to no trade of ours; the others only move
-    between books, or stand for a fill whose trade has not come."""
+    between books (REBOOKED: the books did not add up), or stand for a fill whose trade has not come."""
 
     INHERITED = "INHERITED"
     ACCEPTED = "ACCEPTED"
+    REBOOKED = "REBOOKED"
     ASSIGNED = "ASSIGNED"
     RETURNED = "RETURNED"
     SYNTHETIC = "SYNTHETIC"

@@ -442,9 +442,9 @@ class Auditor:
         gap = int(one.theirs) - int(one.ours)
         side = Direction.LONG if gap > 0 else Direction.SHORT
         exchange = self.instrument_of(one.symbol).exchange
-        price = self._positions.price_of(one.symbol, side)
+        price = self._positions.price_of(one.symbol, side) or self._positions.price_of(one.symbol, side.opposite)
         return self._bookkeeper.change(
-            ChangeKind.RETURNED, day, UNASSIGNED, one.symbol, exchange, side, abs(gap), price, words
+            ChangeKind.REBOOKED, day, UNASSIGNED, one.symbol, exchange, side, abs(gap), price, words
         )
 
     # ---- names ----------------------------------------------------------------------------------------------------
