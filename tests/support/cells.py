@@ -12,8 +12,9 @@ ON_REDIS = ("gateway", "market", "trading", "strategy", "web")
 NETWORK = ("cut", "slow", "half-open")
 STREAMS = ("order", "cmd", "order_status", "trade", "position")
 DISKS = ("db", "exchange", "redis")
-ELSEWHERE = ("recording.after_file",)
-"""Points that need a day's end: tests/market dies there."""
+FLATTEN = tuple(point.name for point in POINTS if point.name.startswith("tr.flatten_"))
+ELSEWHERE = ("recording.after_file", *FLATTEN)
+"""Points that need a day's end, or a person's flatten: tests/market and tests/trading die there."""
 
 STAND = {
     "request": "tr.after_read",

@@ -64,7 +64,8 @@ WALL = datetime(2025, 10, 14, 20, 0, tzinfo=SHANGHAI)
 OPENINGS = ("10-14T21:05:00", "10-15T10:00:00", "10-15T10:14:50", "10-15T14:59:52")
 """In the night, in the day, before a break, before the close and the next trading day."""
 QUIET_SECONDS = 240.0
-POINTS = tuple(point.name for point in crash.POINTS if point.process in ("gateway", "trading"))
+ON_THE_WAY = [point for point in crash.POINTS if point.step != crash.BESIDE]
+POINTS = tuple(point.name for point in ON_THE_WAY if point.process in ("gateway", "trading"))
 FAULTS = (
     *("crash",) * 6,
     *("kill",) * 3,

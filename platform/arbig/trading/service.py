@@ -172,7 +172,7 @@ class TradingService(Service):
             instruments,
             self.clock,
             self.durably,
-            self._reduce_unexplained,
+            self.mistrust,
             self.say_alarms,
         )
         self.instruments = instruments
@@ -365,13 +365,13 @@ class TradingService(Service):
         return found
 
     async def mistrust(self, sentence: str) -> None:
-        """Reconciliation has looked twice, and cannot explain what the counter holds."""
+        """Reconciliation has looked twice, and cannot explain what the counter holds; it has raised the alarm."""
         if self.risk.position_mismatch is not None:
             breach = self.risk.position_mismatch.breach(Readings(mismatch=sentence))
             if breach is not None:
-                await self._act(breach)
+                await self._act(breach, is_said=True)
 
-    async def _act(self, breach: Breach) -> None:
+    async def _act(self, breach: Breach, is_said: bool = False) -> None:
         """An account that a person is making flat is not halted meanwhile: its closes must go on."""
         wanted = State(breach.level)
         if not is_stricter(wanted, self.state.wanted):
@@ -383,7 +383,8 @@ class TradingService(Service):
         except StoreError as error:
             log.error("%s", error)  # it holds all the same, here and at the Gateway
         self.tripwire.acted(breach.code)
-        self.say_alarms([f"trading is {wanted}: {breach.sentence}"])
+        if not is_said:
+            self.say_alarms([f"trading is {wanted}: {breach.sentence}"])
 
     def _watch_market(self) -> None:
         """Opening is refused by its rule; here it is said, when it has been seen twice."""
@@ -434,15 +435,6 @@ class TradingService(Service):
 
     async def pause_strategy(self, name: str) -> None:
         await call(self.settings, STRATEGY, "POST", f"/strategies/{name}/pause", timeout=TELL_SECONDS)
-
-    async def _reduce_unexplained(self, sentence: str) -> None:
-        """Positions that nobody can explain: only closing, until a person has looked."""
-        if self.state.wanted is not State.ACTIVE:
-            return
-        try:
-            await self.keeper.set(State.REDUCING, sentence, "RECONCILIATION", self.orders.trading_day)
-        except StoreError as error:
-            log.error("%s", error)  # it holds all the same
 
     def _opened(self, day: date) -> Tally:
         """What our own trades add up to on a day, from the last settlement on."""
