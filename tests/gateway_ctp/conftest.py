@@ -21,6 +21,7 @@ from arbig.gateway.ctp.api import Apis
 from arbig.gateway.ctp.connector import CtpConnector
 from arbig.gateway.ctp.latch import Latch
 from arbig.gateway.ctp.settings import CtpSettings
+from arbig.gateway.subscriptions import Subscriptions
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import WallClock
 from arbig.runtime.credentials import Secret
@@ -117,6 +118,7 @@ class Office:
             account, self.apis, ShiftedClock(AT), load_calendar(self.settings), load_instruments(self.settings),
             self.settings.symbols, "main", self.flow_folder, pauses=(0.02, 0.05), quiet=0.1,
             latch=Latch(account, self.flow_folder.with_name("refused.json")),
+            subscriptions=Subscriptions(self.settings.symbols, self.flow_folder.with_name("symbols.txt")),
         )  # fmt: skip
 
     async def start(self, wait: bool = True) -> None:

@@ -257,3 +257,25 @@ def test_a_snapshot_of_the_double_is_what_a_front_sends(open_office: Offices) ->
             assert raw["ActionDay"] == "20251014" and raw["TradingDay"] == "20251015"
 
     play(story())
+
+
+def test_what_strategies_subscribed_to_outlives_the_gateway_until_it_expires(open_office: Offices) -> None:
+    """They say it once; a broker's front forgets it."""
+
+    async def story() -> None:
+        async with open_office() as office:
+            office.flow_folder.with_name("symbols.txt").write_text("au2512\nau2506")
+            office.connector.subscribe(["ag2512"])
+            await office.restart()
+            await office.recorder.until(lambda: office.connector.lamps["market_data"].on)
+            assert office.recorder.of(LoggedIn)[-1].symbols[-1] == "ag2512"
+            office.flow_folder.with_name("symbols.txt").write_text("au2512\nau2506")
+            await office.restart()
+            await office.recorder.until(lambda: office.connector.lamps["market_data"].on)
+            assert office.recorder.of(LoggedIn)[-1].symbols == ("au2512",)
+            calls = await office.do(
+                lambda truth: [data[""] for name, data in truth.calls if name == "subscribeMarketData"]
+            )
+            assert "ag2512" in calls and "au2506" not in calls
+
+    play(story())

@@ -175,7 +175,9 @@ def test_a_missing_library_is_one_line_that_installs_the_compiler_too(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("shutil.which", lambda name: compiler)
-    with pytest.raises(SettingsError, match=r"vnpy_ctp is not installed.*pip install --no-deps vnpy vnpy_ctp") as refused:
+    with pytest.raises(
+        SettingsError, match=r"vnpy_ctp is not installed.*pip install --no-deps vnpy vnpy_ctp"
+    ) as refused:
         check_library()
     assert ("apt-get install g++" in str(refused.value)) == (compiler is None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ DAY = date(2025, 10, 15)
 CHARGED = FeeSchedule(open_by_lot=10.01, close_by_lot=10.01, close_today_by_rate=0.00005)
 
 
+def dear(truth: Any, by_product: bool = False) -> None:
+    """A broker that takes more than config/instruments.yaml says."""
+    truth.rates_by_product = by_product
+    truth.margin_fields = {"LongMarginRatioByMoney": 0.14, "ShortMarginRatioByMoney": 0.15}
+    truth.fee_fields = {
+        "OpenRatioByVolume": 10.01, "CloseRatioByVolume": 10.01, "CloseTodayRatioByMoney": 0.00005,
+        "CloseTodayRatioByVolume": 0.0,
+    }  # fmt: skip
+
+
 def play(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(story)
 
@@ -31,7 +42,7 @@ def test_the_counters_rates_are_known_soon_after_the_log_in(open_office: Offices
     """A row for the whole product serves each of its contracts, and is asked for once."""
 
     async def story() -> None:
-        async with open_office(before=lambda truth: setattr(truth, "rates_by_product", by_product)) as office:
+        async with open_office(before=partial(dear, by_product=by_product)) as office:
             office.connector.subscribe(["au2602"])
             await office.recorder.until(lambda: [one.fees for one in office.connector.rates()] == [CHARGED, CHARGED])
             assert office.connector.rates()[0] == ContractRates("au2512", 0.15, CHARGED)
@@ -69,6 +80,7 @@ def test_what_one_rate_cannot_say_is_left_to_the_file(fields: dict[str, Any]) ->
 def test_a_refused_or_unready_rate_query_stops_nothing(open_office: Offices) -> None:
     async def story() -> None:
         def before(truth: Any) -> None:
+            dear(truth)
             truth.refuse["reqQryInstrumentMarginRate"].extend([90, 15])
             truth.turn_down["reqQryInstrumentCommissionRate"].append(-3)
 

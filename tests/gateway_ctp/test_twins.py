@@ -132,7 +132,7 @@ class Vnpy:
         return VnpyConnector(
             gateway_class("vnpy_gateway", "StreetGateway"), "STREET", {"counter": self.street}, WallClock(),
             load_calendar(self.settings), load_instruments(self.settings), self.settings.symbols, "sim",
-            self.settings.data / "vnpy" / "orders.tsv", quiet=0.1,
+            self.settings.data / "vnpy", quiet=0.1,
         )  # fmt: skip
 
     def sent(self) -> int:

@@ -141,6 +141,7 @@ class CounterTruth:
         self.confirmed: set[str] = set()
         self.rates_by_product = False
         self.margin_fields: dict[str, Any] = {}
+        self.fee_fields: dict[str, Any] = {}
         self.flow: list[Callback] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.too_fast = 0
@@ -286,18 +287,24 @@ class CounterTruth:
         """A counter may answer with one row for the whole product."""
         return symbol.rstrip("0123456789") if self.rates_by_product else symbol
 
+    def _charged(self, symbol: str) -> Any:
+        return self.counter.exchange.rules.book.get(symbol, self.counter.exchange.trading_day)
+
     def _reqQryInstrumentMarginRate(self, session: Session, data: dict[str, Any], number: int) -> None:
+        rate = self._charged(data["InstrumentID"]).margin_rate
         self._rows(session, "reqQryInstrumentMarginRate", [{
             "InstrumentID": self._rate_name(data["InstrumentID"]), "HedgeFlag": "1", "IsRelative": 0,
-            "LongMarginRatioByMoney": 0.14, "LongMarginRatioByVolume": 0.0, "ShortMarginRatioByMoney": 0.15,
+            "LongMarginRatioByMoney": rate, "LongMarginRatioByVolume": 0.0, "ShortMarginRatioByMoney": rate,
             "ShortMarginRatioByVolume": 0.0, **self.margin_fields,
         }], number)  # fmt: skip
 
     def _reqQryInstrumentCommissionRate(self, session: Session, data: dict[str, Any], number: int) -> None:
+        fees = self._charged(data["InstrumentID"]).fees
         self._rows(session, "reqQryInstrumentCommissionRate", [{
-            "InstrumentID": self._rate_name(data["InstrumentID"]), "OpenRatioByMoney": 0.0, "OpenRatioByVolume": 10.01,
-            "CloseRatioByMoney": 0.0, "CloseRatioByVolume": 10.01, "CloseTodayRatioByMoney": 0.00005,
-            "CloseTodayRatioByVolume": 0.0,
+            "InstrumentID": self._rate_name(data["InstrumentID"]), "OpenRatioByMoney": fees.open_by_rate,
+            "OpenRatioByVolume": fees.open_by_lot, "CloseRatioByMoney": fees.close_by_rate,
+            "CloseRatioByVolume": fees.close_by_lot, "CloseTodayRatioByMoney": fees.close_today_by_rate,
+            "CloseTodayRatioByVolume": fees.close_today_by_lot, **self.fee_fields,
         }], number)  # fmt: skip
 
     def _reqQryOrder(self, session: Session, data: Any, number: int) -> None:

@@ -13,8 +13,10 @@ from arbig.bus.port import Bus
 from arbig.gateway.ctp.api import Apis
 from arbig.gateway.ctp.connector import CtpConnector
 from arbig.gateway.ctp.latch import Latch, latch_file
+from arbig.gateway.ctp.rates import RateBook
 from arbig.gateway.ctp.settings import CtpSettings
 from arbig.gateway.service import GatewayService
+from arbig.gateway.subscriptions import Subscriptions
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.credentials import Secret
@@ -30,6 +32,8 @@ class DoubleGateway(GatewayService):
         connector = CtpConnector(
             account, Apis(TdApi, MdApi), clock, load_calendar(settings), load_instruments(settings), settings.symbols,
             settings.account_id, settings.data / "ctp", latch=Latch(account, latch_file(settings)),
+            rates=RateBook(settings.data / "ctp" / "rates.json"),
+            subscriptions=Subscriptions(settings.symbols, settings.data / "ctp" / "symbols.txt"),
         )  # fmt: skip
         super().__init__(settings, bus, clock, connector)
 

@@ -58,6 +58,7 @@ from arbig.gateway.ctp.pace import Pace
 from arbig.gateway.ctp.session_time import SessionTime
 from arbig.gateway.numbering import TickNumbers
 from arbig.gateway.port import MARKET_DATA, TRADING, ContractRates, Lamp, Listener, NotConnected
+from arbig.gateway.subscriptions import Subscriptions
 from arbig.runtime.broker import load_vnpy
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
@@ -70,7 +71,7 @@ POLL_SECONDS = 2.0
 
 
 class VnpyConnector:
-    """`make(event_engine, name)` is the gateway's class; `kept` remembers which order is whose over our restarts."""
+    """`make(event_engine, name)` is the gateway's class; `folder` remembers which order is whose over our restarts."""
 
     def __init__(
         self,
@@ -82,15 +83,15 @@ class VnpyConnector:
         book: InstrumentBook,
         symbols: Iterable[str],
         account_id: str,
-        kept: Path,
+        folder: Path,
         is_practice: bool = False,
         quiet: float = QUIET,
     ) -> None:
         self._make, self._name, self._setting = make, name, dict(setting)
         self._clock, self._calendar, self._book = clock, calendar, book
-        self._symbols = dict.fromkeys(symbols)
+        self._wanted = Subscriptions(symbols, folder / "symbols.txt")
         self._account_id = account_id
-        self._owners = _Owners(kept)
+        self._owners = _Owners(folder / "orders.tsv")
         self._quiet = quiet
         self._session_time = SessionTime(clock, calendar, follows_ticks=is_practice)
         self._pace = Pace()
@@ -192,8 +193,7 @@ class VnpyConnector:
         ))  # fmt: skip
 
     def subscribe(self, symbols: Sequence[str]) -> None:
-        fresh = [symbol for symbol in symbols if symbol not in self._symbols]
-        self._symbols |= dict.fromkeys(fresh)
+        fresh = self._wanted.add(symbols)
         if self._is_in:
             self._subscribe(fresh)
 
@@ -273,10 +273,10 @@ class VnpyConnector:
         self._why = "waiting until the replay is quiet"
         self._look_at_day()
         self._listen().on_login(LoggedIn(
-            trading_day=self._day(), session_time=self._session_time.now(), symbols=tuple(self._symbols),
+            trading_day=self._day(), session_time=self._session_time.now(), symbols=self._wanted.symbols,
             max_order_ref=0, running=True,
         ))  # fmt: skip
-        self._subscribe(tuple(self._symbols))
+        self._subscribe(self._wanted.symbols)
 
     def _on_order(self, data: Any) -> None:
         self._heard_at = self._clock.monotonic()
@@ -403,7 +403,7 @@ class VnpyConnector:
 
     def _look_at_day(self) -> None:
         """The calendar's: BaseGateway does not tell the counter's."""
-        today = self._sessions(next(iter(self._symbols))).trading_day_of(self._session_time.now())
+        today = self._sessions(self._wanted.symbols[0]).trading_day_of(self._session_time.now())
         before, self._trading_day = self._trading_day, today
         if before is None or before == today:
             return
@@ -521,7 +521,7 @@ def open_vnpy(settings: Settings, clock: Clock, book: InstrumentBook) -> VnpyCon
         book,
         settings.symbols,
         settings.account_id,
-        settings.data / "vnpy" / settings.account_id / "orders.tsv",
+        settings.data / "vnpy" / settings.account_id,
         is_practice=config.practice,
     )
 

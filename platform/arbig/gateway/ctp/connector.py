@@ -71,6 +71,7 @@ from arbig.gateway.ctp.translate import (
 )
 from arbig.gateway.numbering import TickNumbers
 from arbig.gateway.port import MARKET_DATA, TRADING, ContractRates, Lamp, Listener, NotConnected
+from arbig.gateway.subscriptions import Subscriptions
 from arbig.runtime.clock import Clock
 
 log = structlog.get_logger()
@@ -105,6 +106,7 @@ class CtpConnector:
         quiet: float = QUIET,
         latch: Latch | None = None,
         rates: RateBook | None = None,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
         self._account = account
         self._latch = latch or Latch(account)
@@ -113,7 +115,7 @@ class CtpConnector:
         self._clock = clock
         self._calendar = calendar
         self._book = book
-        self._symbols = dict.fromkeys(symbols)
+        self._wanted = subscriptions or Subscriptions(symbols)
         self._account_id = account_id
         self._flow_folder = flow_folder
         self._quiet = quiet
@@ -198,7 +200,7 @@ class CtpConnector:
         return self._refusals.get(TRADING)
 
     def rates(self) -> Sequence[ContractRates]:
-        return self._rates.rates(self._symbols)
+        return self._rates.rates(self._wanted.symbols)
 
     @property
     def status(self) -> dict[str, object]:
@@ -264,8 +266,7 @@ class CtpConnector:
         self._call("cancel", self._td.reqOrderAction, request | {"OrderRef": known.key.order_ref})
 
     def subscribe(self, symbols: Sequence[str]) -> None:
-        fresh = [symbol for symbol in symbols if symbol not in self._symbols]
-        self._symbols |= dict.fromkeys(fresh)
+        fresh = self._wanted.add(symbols)
         if self._is_market_in:
             self._subscribe(fresh)
 
@@ -436,6 +437,7 @@ class CtpConnector:
         today = day_of(text_of(data, "TradingDay")) or day_of(self._td.getTradingDay()) or self._day()
         self._session_time.begin(text_of(data, "SHFETime") or text_of(data, "LoginTime"), today)
         self._look_at_day(today)
+        self._wanted.drop_expired(self._book, today)
         self._is_in = True
         self._why[TRADING] = "settlement, contracts and replay are under way"
         self._heard_at = self._clock.monotonic()
@@ -443,7 +445,7 @@ class CtpConnector:
         self._listen().on_login(LoggedIn(
             trading_day=today,
             session_time=self._session_time.now(),
-            symbols=tuple(self._symbols),
+            symbols=self._wanted.symbols,
             max_order_ref=number_of(text_of(data, "MaxOrderRef")),
             running=True,
         ))  # fmt: skip
@@ -490,7 +492,7 @@ class CtpConnector:
         if not found:
             self._alarm("the counter names no contract; ours are taken from config/instruments.yaml")
         self.contracts = found
-        for symbol in self._symbols:
+        for symbol in self._wanted.symbols:
             difference = self._difference(symbol)
             if difference:
                 self._alarm(difference)
@@ -694,7 +696,7 @@ class CtpConnector:
         while True:
             await self._clock.sleep(self._queries.spacing)
             self._rates.turn_to(self._day())
-            question = self._rates.missing(self._symbols)
+            question = self._rates.missing(self._wanted.symbols)
             if question is None or self._queries.is_busy:
                 continue
             try:
@@ -731,8 +733,8 @@ class CtpConnector:
         self._is_market_in = True
         self._ticks.after_a_break()
         self._marks_from = self._clock.monotonic() + 1.0
-        log.info("market data logged in", contracts=len(self._symbols))
-        self._subscribe(tuple(self._symbols))
+        log.info("market data logged in", contracts=len(self._wanted.symbols))
+        self._subscribe(self._wanted.symbols)
 
     def _on_market_refused(self, error: Refused) -> None:
         pause = self._market_attempts.pause_after(error)

@@ -14,6 +14,7 @@ from arbig.gateway.ctp.examination import Examination
 from arbig.gateway.ctp.latch import Latch, latch_file
 from arbig.gateway.ctp.rates import RateBook
 from arbig.gateway.ctp.settings import load_ctp
+from arbig.gateway.subscriptions import Subscriptions
 from arbig.runtime.broker import check_gateway
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock, WallClock
@@ -25,6 +26,7 @@ def open_ctp(settings: Settings, clock: Clock, book: InstrumentBook) -> CtpConne
     """Raises SettingsError, one line, when this house may not or cannot trade at a broker's."""
     check_gateway(settings)
     account = load_ctp(settings)
+    folder = settings.data / "ctp" / settings.account_id
     return CtpConnector(
         account,
         real_apis(),
@@ -33,9 +35,10 @@ def open_ctp(settings: Settings, clock: Clock, book: InstrumentBook) -> CtpConne
         book,
         settings.symbols,
         settings.account_id,
-        settings.data / "ctp" / settings.account_id,
+        folder,
         latch=Latch(account, latch_file(settings)),
-        rates=RateBook(settings.data / "ctp" / settings.account_id / "rates.json"),
+        rates=RateBook(folder / "rates.json"),
+        subscriptions=Subscriptions(settings.symbols, folder / "symbols.txt"),
     )
 
 
