@@ -47,12 +47,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield house
 
 
-def test_a_strategy_is_written_deployed_and_taken_out_again_in_a_notebook(house: House) -> None:
+def shows_again(house: House, name: str) -> None:
+    """nbval runs every cell and compares its output; cells whose output may differ are marked one by one."""
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "-q"),
             *(f"--nbval-sanitize-with={SANITISE}", "--nbval-cell-timeout=150", f"--rootdir={house.home}"),
-            str(house.home / "notebooks" / "06_author_and_deploy.ipynb"),
+            str(house.home / "notebooks" / f"{name}.ipynb"),
         ],
         cwd=house.home / "notebooks",
         env={**house.environment, "HOME": str(house.home), "PYTHONWARNINGS": "ignore"},
@@ -60,6 +61,10 @@ def test_a_strategy_is_written_deployed_and_taken_out_again_in_a_notebook(house:
         text=True,
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+
+
+def test_a_strategy_is_written_deployed_and_taken_out_again_in_a_notebook(house: House) -> None:
+    shows_again(house, "06_author_and_deploy")
 
 
 def test_a_kernel_killed_in_the_middle_of_a_deployment_leaves_a_whole_one_or_none(house: House, desk: Desk) -> None:
@@ -108,3 +113,11 @@ def test_a_wrong_token_is_one_line(desk: Desk) -> None:
     desk.live._token = "f" * 64
     with pytest.raises(ClientError, match="wrong token: expected the content of data/run/token"):
         _ = desk.positions
+
+
+def test_a_notebook_watches_the_house_flattens_a_strategy_and_halts_everything(house: House, desk: Desk) -> None:
+    """The last one: it leaves the house halted, at the last door too."""
+    shows_again(house, "07_live_desk")
+    assert house.ask("gateway", "GET", "/state")["state"] == "HALTED"
+    assert desk.live.ask(lambda client: client.status()).trading_state == "HALTED"
+    assert desk.working_orders.empty

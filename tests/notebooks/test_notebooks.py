@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LIVE = ("06_author_and_deploy",)  # need a running stack: test_live_notebooks.py
+LIVE = ("06_author_and_deploy", "07_live_desk")  # need a running stack: test_live_notebooks.py
 NOTEBOOKS = [path for path in EVERY if path.stem not in LIVE]
 NAMES = [path.stem for path in NOTEBOOKS]
 SANITISE = Path(__file__).with_name("sanitise.cfg")

@@ -5,6 +5,7 @@ Its own random token stays in a file of mode 0600 for programs that need it; no 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -16,9 +17,15 @@ from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_se
 NOT_LOADED = {"panel.io.jupyter_server_extension": False}
 
 
+# JupyterLab would ask each new browser whether it may fetch news from outside.
+OVERRIDES = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+
+
 def arguments(settings: Settings) -> list[str]:
     notebooks = settings.root / "notebooks"
     notebooks.mkdir(exist_ok=True)
+    own = private_folder(settings.run / "jupyterlab")
+    (own / "overrides.json").write_text(json.dumps(OVERRIDES), encoding="utf-8")
     return [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={settings.port('jupyter')}",
@@ -29,6 +36,7 @@ def arguments(settings: Settings) -> list[str]:
         "--ServerApp.identity_provider_class=arbig.web.jupyter_door.HouseIdentity",
         "--ServerApp.log_level=WARN",
         "--LabApp.news_url=None",
+        f"--LabApp.app_settings_dir={own}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
         f"--ServerApp.jpserver_extensions={NOT_LOADED}",
