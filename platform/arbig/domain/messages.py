@@ -363,6 +363,12 @@ class PositionData(Message, frozen=True, kw_only=True, omit_defaults=True):
     def vt_symbol(self) -> str:
         return f"{self.symbol}.{self.exchange}"
 
+    @property
+    def number(self) -> int:
+        """Snapshots are numbered as they were made; 0 for one that no journal has numbered."""
+        last = (self.event_id or "").rpartition(":")[2]
+        return int(last) if last.isdigit() else 0
+
 
 class EventData(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What happened to the house itself: connection, reconcile, trading state, alarms. EXTERNAL: another terminal's

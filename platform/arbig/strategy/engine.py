@@ -296,7 +296,11 @@ class StrategyEngine:
         self.on_position(decode(PositionData, entry.payload))
 
     def on_position(self, position: PositionData) -> None:
-        self.house.account[position.symbol, position.direction] = position
+        """The newest snapshot wins, in whatever order they are delivered."""
+        key = (position.symbol, position.direction)
+        known = self.house.account.get(key)
+        if known is None or not 0 < position.number <= known.number:
+            self.house.account[key] = position
 
     async def on_event(self, entry: Entry) -> None:
         event = decode(EventData, entry.payload)

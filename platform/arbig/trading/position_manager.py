@@ -34,6 +34,7 @@ class PositionManager:
         self._held: dict[str, Exposure] = {}
         self._as_of = "0-0"
         self._heard: dict[Key, str] = {}
+        self._numbers: dict[Key, int] = {}
         self.held_back: dict[Key, int] = {}
 
     # ---- the account ----------------------------------------------------------------------------------------------
@@ -52,10 +53,12 @@ class PositionManager:
             self._weigh(key)
 
     def on_position(self, position: PositionData, entry_id: str) -> None:
-        """A snapshot from the stream; one that the last full answer already includes is older than it."""
-        if entry_key(entry_id) <= entry_key(self._as_of):
-            return
+        """A snapshot from the stream; one that the last full answer already includes is older than it, and so is one
+        with a lower number than was heard, however late it is delivered."""
         key = (position.symbol, position.direction)
+        if entry_key(entry_id) <= entry_key(self._as_of) or 0 < position.number <= self._numbers.get(key, 0):
+            return
+        self._numbers[key] = position.number
         self._sides[key] = position
         self._later[key] = [trade for trade in self._later.get(key, ()) if trade.datetime > position.datetime]
         self._heard[key] = entry_id
