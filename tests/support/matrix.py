@@ -56,6 +56,8 @@ TICK = 0.02
 STOP_SECONDS = 10.0
 HIT_SECONDS = 20.0
 WELL_SECONDS = 60.0
+UP_SECONDS = 240.0
+"""For `arbig up` with everything it starts, on a busy machine."""
 
 
 class Failed(AssertionError):
@@ -129,6 +131,7 @@ class Player:
     def __init__(self, rig: Rig, seed: int) -> None:
         self.rig = rig
         self.seed = seed
+        self._patience = UP_SECONDS if isinstance(rig, SupervisedRig) else WELL_SECONDS
         self._asking: list[threading.Thread] = []
         self._standing: str | None = None
 
@@ -156,7 +159,7 @@ class Player:
 
     def quiet(self) -> None:
         """Everybody well, nothing working."""
-        until(lambda: not self.rig.revive() and self._is_well(), WELL_SECONDS, self._complaint)
+        until(lambda: not self.rig.revive() and self._is_well(), self._patience, self._complaint)
         self._cancel_all()
         until(lambda: not self._working(), 20, lambda: f"nothing works: {self._working()}", self._cancel_all)
 
@@ -465,8 +468,8 @@ class Player:
         while not self._is_well():
             restarted += self.rig.revive()
             words = self._halted() or words
-            if time.monotonic() - began > WELL_SECONDS:
-                raise Failed(f"not ACTIVE after {WELL_SECONDS:g} s: {self._complaint()}")
+            if time.monotonic() - began > self._patience:
+                raise Failed(f"not ACTIVE after {self._patience:g} s: {self._complaint()}")
             time.sleep(0.02)
         seconds = time.monotonic() - began
         self.wrong: list[str] = []
