@@ -37,7 +37,7 @@ from arbig.runtime import redis_server
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import EXIT_CODE
 from arbig.runtime.http import CallError, call
-from arbig.runtime.settings import Settings, SettingsError, load_settings
+from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings
 
 pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
@@ -68,13 +68,13 @@ class House:
         self.settings: Settings = load_settings(root=ROOT, config=config, data=folder / "d", port_offset=OFFSET)
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, module: str, crash: str = "") -> subprocess.Popen[bytes]:
+    def start(self, module: str, crash: str = "", offset: int = OFFSET) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "ARBIG_ROOT": str(ROOT),
             "ARBIG_CONFIG": str(self.settings.config),
             "ARBIG_DATA": str(self.settings.data),
-            "ARBIG_PORT_OFFSET": str(OFFSET),
+            "ARBIG_PORT_OFFSET": str(offset),
             "ARBIG_CRASH": crash,
         }
         words = [sys.executable, "-m", module]
@@ -95,6 +95,9 @@ class House:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
             process.wait()
+
+    def log_of(self, service: str) -> str:
+        return (self.settings.logs / f"{service}.jsonl").read_text()
 
     def exchange_orders(self) -> Counter[str]:
         """How many orders of each memo's request the exchange has."""
@@ -171,6 +174,10 @@ def test_a_death_at_any_point_doubles_no_order_and_loses_no_trade(tmp_path: Path
             assert life.returncode == EXIT_CODE, death
         last = house.start("arbig.gateway")
         await ready_or_dead(house, last)
+        second = house.start("arbig.gateway", offset=OFFSET + 1)
+        await until(lambda: second.poll() is not None)
+        assert second.returncode == EXIT_CONFIG
+        assert "in use by another Gateway: stop the other copy" in house.log_of("gateway")
         answer = await settled(house)
         outcome = {row["request_id"]: (row["status"], row.get("detail")) for row in answer["orders"]}
         told = [decode(OrderData, entry.payload) for entry in await trading.read(ORDER_STATUS.name)]

@@ -30,6 +30,7 @@ from arbig.domain.messages import (
     TradeData,
     decode,
 )
+from arbig.store import journal as store_journal
 from arbig.store.journal import Journal, Kind, memo_of
 from arbig.store.sqlite import StoreError
 
@@ -125,10 +126,12 @@ def lives(tmp_path: Path) -> Iterator[Lives]:
 
 
 @pytest.fixture(scope="module")
-def anew(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Lives]:
+def anew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Lives]]:
     folder = tmp_path_factory.mktemp("journals")
     numbers = iter(range(10**6))
-    return lambda: Lives(folder / f"{next(numbers)}.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_journal, "lay_out_log", lambda path: None)
+        yield lambda: Lives(folder / f"{next(numbers)}.db")
 
 
 def test_a_command_gets_one_row_however_often_it_comes(lives: Lives) -> None:
