@@ -67,7 +67,7 @@ def tally_of(began: Holding) -> Tally:
     return opened_with(DAY, {(SYMBOL, side): began.side(side).volume for side in Direction}, (), (), lambda _: True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(days(), st.randoms(use_true_random=False))
 def test_the_sums_of_fills_in_any_order_are_what_the_counter_holds(
     day: tuple[str, Holding, list[TradeData]], chance: random.Random
@@ -81,7 +81,7 @@ def test_the_sums_of_fills_in_any_order_are_what_the_counter_holds(
     assert tally.lots(lambda _: kind == "1") == held(holding)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(days(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=6))
 def test_answers_of_an_earlier_moment_are_never_a_difference(
     day: tuple[str, Holding, list[TradeData]], looks: list[tuple[int, int]]
@@ -100,7 +100,7 @@ def test_answers_of_an_earlier_moment_are_never_a_difference(
         assert doubts.seen(found, 1.2 * number) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(days(), st.sampled_from(SIDES), st.sampled_from([-2, -1, 1, 2]), st.integers(0, 8), st.integers(0, 4))
 def test_a_lot_that_is_wrong_is_found_by_the_second_look_while_fills_go_on(
     day: tuple[str, Holding, list[TradeData]], side: tuple[str, Direction], wrong: int, first: int, between: int

@@ -615,8 +615,8 @@ class TradingService(Service):
         crash_point("tr.on_trade")
         is_new = not self.orders.is_counted(trade)
         await self.durably(lambda: self.orders.on_trade(trade))
-        self.auditor.heard_trade(trade, entry.id)
         if is_new:
+            self.auditor.heard_trade(trade, entry.id)
             self.positions.on_trade(trade)
             self._stale.set()
         crash_point("tr.after_trade")
