@@ -374,7 +374,7 @@ def test_a_read_that_is_cancelled_while_its_reply_is_on_the_way_skips_nothing(
     flows(flow)
 
 
-def test_a_thousand_appends_over_a_network_that_loses_replies_are_each_there_at_most_once(
+def test_many_appends_over_a_network_that_loses_replies_are_each_there_at_most_once(
     flows: Any, server: Any, network: Proxy
 ) -> None:
     """Who sends again after an error says the same request_id again: that is his affair and his reader's, not ours."""
@@ -382,7 +382,7 @@ def test_a_thousand_appends_over_a_network_that_loses_replies_are_each_there_at_
     async def flow(opened: Any) -> None:
         strategy = await opened(through(network, server, "strategy"))
         failed = set()
-        for n in range(1000):
+        for n in range(300):
             if n % 20 == 7:
                 network.drop_replies(holding=b"-0\r\n")
             try:
@@ -390,8 +390,8 @@ def test_a_thousand_appends_over_a_network_that_loses_replies_are_each_there_at_
             except BusError:
                 failed.add(b"%d" % n)
         there = [entry.payload for entry in await strategy.read(ORDER)]
-        assert 50 == network.dropped == len(failed)
-        assert [b"%d" % n for n in range(1000)] == there
+        assert 15 == network.dropped == len(failed)
+        assert [b"%d" % n for n in range(300)] == there
 
     flows(flow)
 
@@ -431,7 +431,7 @@ def test_a_server_restarted_with_its_file_is_the_same_epoch(flows: Any, server: 
     flows(flow)
 
 
-@pytest.mark.parametrize("seconds", [4.0, pytest.param(60.0, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("seconds", [5.0, pytest.param(60.0, marks=pytest.mark.chaos)])
 def test_a_frozen_server_is_an_error_in_two_seconds_and_everything_goes_on_within_five_of_its_return(
     flows: Any, server: Any, network: Proxy, seconds: float
 ) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 from house import ARBIG, House, until
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from arbig.bus.redis import RedisBus
+from arbig.runtime.settings import load_settings
 
 pytestmark = pytest.mark.processes
 
@@ -130,12 +138,119 @@ def test_the_embedded_redis_answers_a_reader_and_refuses_what_a_reader_may_not(u
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
-def test_no_secret_stands_in_any_log_or_command_line(up):
+def secrets_of(house: House) -> dict[str, str]:
+    """Every word of this house that opens something, by where it stands."""
+    run = house.data / "run"
+    words = {name: (run / name).read_text().strip() for name in ("token", "secret", "jupyter_token")}
+    return words | {
+        f"redis {user}": word for user, word in json.loads((run / "redis.json").read_text())["users"].items()
+    }
+
+
+PLACE_OF_SECRETS = ("run/token", "run/secret", "run/jupyter_token", "run/redis.json", "run/jupyter/")
+
+
+def test_no_secret_stands_in_any_file_stream_or_command_line(up):
+    """Invariant I11, over the whole data folder: logs, databases, journals, bars, Redis' own file."""
     house, _ = up
-    secrets = [(house.data / "run" / name).read_text().strip() for name in ("token", "secret")]
-    words = [" ".join(process.cmdline()) for process in processes_of(house)]
-    logs = [path.read_text(errors="replace") for path in (house.data / "logs").iterdir()]
-    assert not [secret for secret in secrets for text in (*words, *logs) if secret in text]
+    house.ask("web", "POST", f"/login?ticket={secrets_of(house)['token']}")
+    secrets = {word.encode() for word in secrets_of(house).values()}
+    assert len(secrets) > 8
+    texts = {process.name(): " ".join(process.cmdline()).encode() for process in processes_of(house)}
+    texts["status"] = json.dumps(house.ask("web", "GET", "/api/v1/status")).encode()
+    texts["doctor"] = house.arbig("doctor", check=False).stdout.encode()
+    for path in house.data.rglob("*"):
+        shown = str(path.relative_to(house.data))
+        if path.is_file() and not shown.startswith(PLACE_OF_SECRETS):
+            texts[shown] = path.read_bytes()
+    assert {"logs/web.jsonl", "db/trading.db", "db/gateway.db", "run/redis.acl"} <= texts.keys()
+    assert any(name.startswith("redis/appendonlydir/") for name in texts)
+    assert [name for name, text in texts.items() if any(word in text for word in secrets)] == []
+
+
+def test_what_holds_a_secret_is_for_us_alone(up):
+    house, _ = up
+    run = house.data / "run"
+    assert run.stat().st_mode & 0o777 == 0o700
+    files = [run / name for name in ("token", "secret", "jupyter_token", "redis.json", "redis.acl")]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+def test_console_jupyter_and_their_websockets_are_closed_to_strangers_foreign_pages_and_other_names(up):
+    console, jupyter = (f"127.0.0.1:{PORTS[name] + OFFSET}" for name in ("console", "jupyter"))
+    rooms = {console: "/console", jupyter: "/lab"}
+    with httpx.Client(follow_redirects=False, trust_env=False) as stranger:
+        assert [302, 302] == [stranger.get(f"http://{host}{path}").status_code for host, path in rooms.items()]
+        assert [403, 403] == [
+            stranger.get(f"http://{jupyter}/api/{what}").status_code for what in ("contents", "kernels")
+        ]
+        for host, path in rooms.items():
+            found = stranger.get(f"http://{host}{path}", headers={"Host": f"evil.example:{host[-4:]}"})
+            assert found.status_code in (403, 421), host
+    sockets = {console: "/console/ws", jupyter: "/api/events/subscribe"}
+    for host, path in sockets.items():
+        for origin in (f"http://{host}", "http://evil.example", f"http://{host}.evil.example"):
+            with pytest.raises(InvalidStatus) as refused, connect(f"ws://{host}{path}", origin=origin):
+                pass
+            assert refused.value.response.status_code in (401, 403), (host, origin)
+
+
+CONSUMERS = ("gateway", "market", "trading", "strategy")
+
+
+def pids_of(house: House) -> dict[str, int]:
+    return {name: house.ask(name, "GET", "/status")["pid"] for name in CONSUMERS}
+
+
+def as_admin(house: House, *command: str) -> Any:
+    async def tell() -> Any:
+        bus = await RedisBus.connect(load_settings(root=house.home, data=house.data).redis_for("admin"))
+        try:
+            return (await bus.call(command))[0]
+        finally:
+            await bus.close()
+
+    return asyncio.run(tell())
+
+
+def test_a_full_redis_is_down_for_every_service_and_ends_none_of_them(up):
+    house, _ = up
+    log = house.data / "logs" / "trading.jsonl"
+    before, said = pids_of(house), log.read_text().count("is out of memory")
+    as_admin(house, "CONFIG", "SET", "maxmemory", "1mb")
+    try:
+        down = lambda: all(house.ask(name, "GET", "/status")["redis"] == "down" for name in CONSUMERS)
+        until(down, 20, "every service says that Redis is down")
+    finally:
+        as_admin(house, "CONFIG", "SET", "maxmemory", "0")
+    until(lambda: all(house.ask(name, "GET", "/ready")["ready"] for name in CONSUMERS), 20, "every service is ready")
+    assert before == pids_of(house)
+    assert 1 <= log.read_text().count("is out of memory") - said <= 5
+
+
+def test_an_emptied_redis_is_noticed_and_the_day_is_said_again_without_leaving_the_counter(up):
+    house, _ = up
+    gateway = pids_of(house)["gateway"]
+    before = house.ask("gateway", "GET", "/clock")["epoch"]
+    as_admin(house, "FLUSHALL")
+    until(lambda: house.ask("gateway", "GET", "/clock")["epoch"] not in (None, before), 20, "another epoch")
+
+    def is_one_house_again() -> bool:
+        clock, positions = house.ask("gateway", "GET", "/clock"), house.ask("trading", "GET", "/positions")
+        state, ready = house.ask("trading", "GET", "/state"), house.ask("strategy", "GET", "/ready")
+        return clock["epoch"] == positions["epoch"] and state["state"] == "ACTIVE" and ready["ready"]
+
+    until(is_one_house_again, 60, "Trading and Strategy have resynchronised, ACTIVE")
+    assert gateway == pids_of(house)["gateway"]
+    journal = house.database("db/gateway.db")
+    today = "trading_day = (SELECT max(trading_day) FROM events)"
+    for kind in ("order_status", "trade", "position"):
+        count = f"SELECT count(*) FROM events WHERE kind = '{kind.split('_')[0]}' AND {today}"
+        told = lambda stream=f"stream:{kind}", count=count: (
+            as_admin(house, "XLEN", stream) >= journal.execute(count).fetchone()[0]
+        )
+        until(told, 10, f"every {kind} of the day stands in its stream again")
+    journal.close()
 
 
 def test_leftovers_of_a_copy_whose_supervisor_was_killed_are_ended_before_the_next_one_starts(up):
