@@ -26,7 +26,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from arbig.bus.port import Bus, BusError
+from arbig.bus.port import Bus, BusError, DataLost
 from arbig.bus.topics import HEARTBEAT, group_of
 from arbig.domain.messages import Heartbeat, encode
 from arbig.runtime import logs
@@ -172,6 +172,9 @@ class Life:
             return EXIT_CONFIG
         except BusError as error:
             log.error(f"Redis: {error}")
+            return 1
+        except DataLost as error:
+            log.error(f"starting again to resynchronise: {error}")
             return 1
         except Exception:
             log.exception("died")
