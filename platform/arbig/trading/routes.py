@@ -16,6 +16,7 @@ from arbig.bus.port import BusError
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import SHANGHAI, Direction, Exchange, Message, Offset, OrderRequest, OrderType, encode
 from arbig.domain.orders import OrderState
+from arbig.runtime.broker import CTP
 from arbig.runtime.files import SettingsError, read_yaml
 from arbig.store.database import StoreError
 from arbig.store.orders import Received
@@ -191,8 +192,8 @@ def _date(words: str) -> date:
 
 
 def _app_id(trading: TradingService) -> str | None:
-    """As registered with the broker; the simulated exchange asks for none."""
-    if trading.settings.gateway == "sim":
+    """As registered with the broker; the simulated exchange asks for none, another gateway of vnpy's keeps its own."""
+    if trading.settings.gateway != CTP:
         return None
     try:
         found: Any = read_yaml(trading.settings.config / "ctp_config.yaml")

@@ -730,6 +730,9 @@ class CtpConnector:
             self._on_market_refused(Refused("market data log-in", error_id_of(error), words_of(error)))
             return
         self._market_attempts.succeeded()
+        today = day_of(text_of(data, "TradingDay"))
+        if today is not None:
+            self._wanted.drop_expired(self._book, today)
         self._is_market_in = True
         self._ticks.after_a_break()
         self._marks_from = self._clock.monotonic() + 1.0
