@@ -160,3 +160,11 @@ def test_the_files_that_hold_secrets_are_for_us_alone(tmp_path: Path) -> None:
     assert modes == {"run": "0o700", "token": "0o600", "secret": "0o600"}
     assert settings.token not in repr(settings)
     assert os.stat(settings.sockets).st_mode & 0o777 == 0o700
+
+
+def test_no_saved_notebook_shows_a_token_a_ticket_or_a_password() -> None:
+    words = r"\b[0-9a-f]{48}\b|\b[0-9a-f]{64}\b|ticket=[\w-]{20,}|Bearer \w{8,}"
+    secret = re.compile(words)
+    notebooks = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    assert notebooks
+    assert [path.name for path in notebooks if secret.search(path.read_text("utf-8"))] == []

@@ -17,7 +17,7 @@ ADMIN = "admin"
 USERS = (*SERVICES, *READERS, ADMIN)
 
 _EVERYONE = (
-    "auth hello ping select time client|setname client|setinfo client|id info config|get "
+    "auth hello ping select time client|setname client|id info config|get "
     "subscribe psubscribe unsubscribe punsubscribe xinfo xlen xrange xrevrange xread xpending"
 )
 _SERVICE = f"{_EVERYONE} publish xadd xreadgroup xack xgroup|create xgroup|setid get setnx"
