@@ -65,7 +65,7 @@ def test_a_build_broken_on_purpose_fails_the_cells_that_should_catch_it(name: st
     cells = [cell for cell in CELLS if cell.fault == "kill" and cell.at in points and cell.victim in "trading gateway"]
     own = [cell for cell in cells if cell.at.startswith({"trading": "tr.", "gateway": "gw."}[cell.victim])]
     print(f"\n{name}: {', '.join(map(str, own))}")
-    rows = played(own, tmp_path, SEED, package)
+    rows = played(own, tmp_path, SEED, package=package)
     for row in rows:
         assert row.verdict.startswith("FAILED: not within 30 s: the books agree"), row
     assert len(rows) == len(points)

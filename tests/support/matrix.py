@@ -523,14 +523,16 @@ PLACES: dict[str, Callable[[Player, Cell], Flight]] = {
 }
 
 
-def played(cells: Sequence[Cell], folder: Path, seed: int, package: Path | None = None) -> list[Row]:
+def played(
+    cells: Sequence[Cell], folder: Path, seed: int, port_offset: int = 3500, package: Path | None = None
+) -> list[Row]:
     """A failed cell may leave a house on which nothing can be shown any more: the next one gets a fresh one."""
     rows: list[Row] = []
     for kind in (Rig, SupervisedRig):
         waiting = [cell for cell in cells if (cell.victim == "supervisor") is (kind is SupervisedRig)]
         waiting = [cell for cell in waiting if _may_be_played(cell)]
         while waiting:
-            with puppet_rig(folder / f"house-{len(rows)}", 3500, package, kind) as rig:
+            with puppet_rig(folder / f"house-{len(rows)}", port_offset, package, kind) as rig:
                 player = Player(rig, seed)
                 while waiting:
                     rows.append(player.play(waiting.pop(0)))
