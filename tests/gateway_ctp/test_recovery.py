@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from counter_double import TdApi
 from fastapi import FastAPI
 
 from arbig.bus.memory import MemoryBus
@@ -37,8 +38,10 @@ class AskingTrading(TradingService):
 
 @pytest.mark.chaos
 def test_after_a_restart_the_house_is_active_within_fifteen_seconds_at_one_query_a_second(
-    open_office: Callable[..., Any],
+    open_office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(TdApi, "getFrontInfo", lambda api: {"FrontAddr": "", "QryFreq": 1, "FTDPkgFreq": 6})
+
     async def live(office: Any, bus: MemoryBus) -> float:
         """Seconds until Gateway and Trading, both new, know where they stand."""
         office.connector = office.new_connector()
