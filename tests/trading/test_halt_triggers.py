@@ -19,11 +19,13 @@ from arbig.domain.messages import (
 )
 from arbig.domain.risk import RiskSettings
 from arbig.domain.risk.cancels import Cancels
+from arbig.domain.risk.runaway import Runaway
 from arbig.runtime.clock import WallClock
 from arbig.runtime.http import CallError
 from arbig.store.orders import Received
 from arbig.trading.pulse import Pulse
 from arbig.trading.state import State
+from arbig.trading.tripwire import Tripwire
 
 
 class Leaping(WallClock):
@@ -118,13 +120,14 @@ def test_a_drawdown_below_the_best_settled_balance_reduces(opened: Any, counter:
 def test_a_program_gone_wild_is_halted_though_every_order_was_refused(opened: Any, counter: Any) -> None:
     async def play() -> None:
         async with opened(counter, Leaping()) as desk:
-            names = [await desk.order(volume=11) for _ in range(200)]
+            desk.service.tripwire = Tripwire((Runaway(requests=20),))
+            names = [await desk.order(volume=11) for _ in range(20)]
             await desk.status(names[-1], Status.REJECTED)
             await desk.service._watch()
             desk.service.clock.ahead += 1.5
             await desk.service._watch()
             assert State.HALTED is desk.service.state.wanted
-            assert "200 orders and cancels were asked for in 10 s, limit 200" in desk.service.state.reason
+            assert "20 orders and cancels were asked for in 10 s, limit 20" in desk.service.state.reason
             assert [] == counter.commands
 
     asyncio.run(play())
