@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from flow import Flow, flow, flow_settings
 
@@ -18,6 +19,7 @@ from arbig.domain.messages import (
     TradeData,
     decode,
 )
+from arbig.runtime.http import CallError
 from arbig.runtime.settings import Settings
 
 BEFORE_THE_CLOSE = 550
@@ -95,7 +97,8 @@ def _sent(house: Flow) -> list[OrderRequest]:
 
 
 def test_lots_held_over_settlement_are_yesterdays_and_are_closed_as_such(tmp_path: Path) -> None:
-    """The day's close is written down, the account begins the next day with its balance, and the books agree."""
+    """The day's close is written down and agrees with the counter's statement, the account begins the next day with its
+    balance, and the books agree."""
 
     async def play() -> None:
         async with flow(_of(tmp_path, OVERNIGHT, "Overnight"), BEFORE_THE_CLOSE) as house:
@@ -120,6 +123,14 @@ def test_lots_held_over_settlement_are_yesterdays_and_are_closed_as_such(tmp_pat
             answer = await house.ask("trading", "GET", "/positions")
             assert [] == answer["positions"]
             assert [("Overnight", 0)] == [(one["strategy_name"], one["volume"]) for one in answer["strategies"]]
+            statement = (await house.ask("trading", "GET", "/reconciliation", params={"day": str(first_day)}))[
+                "statement"
+            ]
+            assert (statement["agrees"], statement["trading_day"]) == (True, str(first_day))
+            assert {row["amount"]: row["difference"] for row in statement["rows"]} == dict.fromkeys(
+                ("pre_balance", "commission", "close_profit", "position_profit", "balance", "margin"), 0.0
+            )
+            assert [] == house.trading.checks.differences()
 
     asyncio.run(play())
 
@@ -166,8 +177,8 @@ def test_a_dead_line_pauses_strategies_until_everything_has_been_reconciled(tmp_
             await house.quiet()
             eager = await house.ask("strategy", "GET", "/strategies/Eager")
             assert (eager["state"], eager["pause_reason"]) == ("PAUSED", "disconnected from the exchange")
-            refused = await house.ask("trading", "POST", "/orders", json=form)
-            assert "the exchange is disconnected; no new order is sent" in refused["detail"]
+            with pytest.raises(CallError, match="the exchange is disconnected; no new order is sent"):
+                await house.ask("trading", "POST", "/orders", json=form)
             before = len(_sent(house))
             cancelling = asyncio.ensure_future(house.ask("trading", "DELETE", f"/orders/{name}"))
             await house.quiet()
