@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from books import disagreements, exchange_trades
-from churning import churning_house
+from churning import SYMBOLS, churning_house
 from counter_double import Control
 from house import House, until
 
@@ -50,9 +50,13 @@ class Counter:
             control.ask("advance_to", self._now.isoformat())
         control.close()
 
-    def close(self) -> None:
+    def stand_still(self) -> None:
+        """So that money can be compared."""
         self._ended.set()
         self._thread.join()
+
+    def close(self) -> None:
+        self.stand_still()
         self.control.close()
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
@@ -88,7 +92,7 @@ def test_a_house_on_a_brokers_counter_trades_and_survives_its_gateways_death(
 ) -> None:
     """No exchange of ours runs; the books equal the counter's, and no request is inserted twice."""
     house = churning_house(tmp_path / "house", 3050)
-    house.edit("arbig.yaml", gateway="ctp", mode="live", account_id="broker-1")
+    house.edit("arbig.yaml", gateway="ctp", mode="live", account_id="broker-1", symbols=list(SYMBOLS))
     house.edit("simulation.yaml", history_days=0)
     counter = Counter(house, short_folder / "counter.sock")
     try:
@@ -111,7 +115,9 @@ def test_a_house_on_a_brokers_counter_trades_and_survives_its_gateways_death(
             assert "only the simulated exchange is disconnected on demand" in json.dumps(cut)
             for row in house.ask("strategy", "GET", "/strategies")["strategies"]:
                 house.ask("strategy", "POST", f"/strategies/{row['strategy_name']}/stop")
-            until(lambda: not disagreements(house), 20, f"the books agree: {disagreements(house)}")
+            until(lambda: not house.ask("trading", "GET", "/orders")["orders"], 30, "no order working after the stop")
+            counter.stand_still()
+            until(lambda: not disagreements(house), 40, "the books agree")
             assert counter.control.ask("count", "reqOrderInsert") > 8
     finally:
         counter.close()
