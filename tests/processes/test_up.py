@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 
 from arbig.bus.redis import RedisBus
 from arbig.runtime.settings import load_settings
+from arbig.store.trail import Trail
 
 pytestmark = pytest.mark.processes
 
@@ -193,6 +194,19 @@ def test_console_jupyter_and_their_websockets_are_closed_to_strangers_foreign_pa
             with pytest.raises(InvalidStatus) as refused, connect(f"ws://{host}{path}", origin=origin):
                 pass
             assert refused.value.response.status_code in (401, 403), (host, origin)
+
+
+def test_who_did_what_is_in_the_audit_trail(up):
+    house, _ = up
+    for state in ("REDUCING", "ACTIVE"):
+        house.ask("trading", "POST", "/state", {"state": state, "reason": "lunch"})
+    trail = Trail(house.data / "db" / "audit.db")
+    rows = {(row.action, row.what) for row in trail.rows()}
+    assert {("log in", "by ticket"), ("up", "gateway sim, mode paper, account sim")} <= rows
+    said = [what for action, what in rows if action == "state"]
+    assert any(re.fullmatch(r"REDUCING \(number \d+\): lunch", what) for what in said), rows
+    assert "limits" in {action for action, _ in rows}
+    assert trail.broken() is None
 
 
 CONSUMERS = ("gateway", "market", "trading", "strategy")
