@@ -15,10 +15,10 @@ from itertools import repeat
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
-import msgspec
 import numpy as np
 
 from arbig.backtest.kernels import Kernel, kernel
+from arbig.backtest.late import Late
 from arbig.backtest.series import BarSeries, Times
 from arbig.domain.arrays import CLOSE, HIGH, LOW, OPEN, OPEN_INTEREST, TURNOVER, VOLUME, Array
 from arbig.domain.feeds import Longer, Recipe, Stretch, feeds
@@ -29,6 +29,7 @@ FIRST_ROWS, MOST_ROWS = 32, 2048
 """How many windows are computed at once: few for who asks once, many for who asks at every bar."""
 MATRIX_ROWS = 512
 """A matrix of windows stays in the processor's cache."""
+ALL = slice(None)
 KEPT_LONGER = 64
 KEPT_BYTES = 128 * 2**20
 """Newest values kept for later runs over the same series, at most."""
@@ -181,8 +182,9 @@ class Sheet:
         self.store = store
         self.start, self.stop = start, stop
 
-    def __contains__(self, row: int) -> bool:
-        return self.start <= row < self.stop
+    def has(self, name: str) -> bool:
+        """Whether somebody read the column already."""
+        return name in self.__dict__
 
     def __getattr__(self, name: str) -> list[Any]:
         if name not in SHEET:
@@ -190,8 +192,8 @@ class Sheet:
         made = self.__dict__[name] = SHEET[name](self.store, slice(self.start, self.stop))
         return made
 
-    def bars(self) -> list[BarData]:
-        return list(map(LateBar, repeat(self), range(self.stop - self.start)))  # type: ignore[arg-type]
+    def bars(self, place: slice = ALL) -> list[BarData]:
+        return list(map(LateBar, repeat(self), range(self.stop - self.start)[place]))  # type: ignore[arg-type]
 
 
 def _moments(store: Dated, place: slice) -> list[Any]:
@@ -254,7 +256,7 @@ class _Since(dict[int, timedelta]):
 _since = _Since()
 
 
-class LateBar(msgspec.Struct, frozen=True, eq=False, gc=False):
+class LateBar(Late, frozen=True, eq=False, gc=False):
     """A bar that looks its values up: `isinstance` takes it for `arbig.BarData`, and so does whoever reads it."""
 
     sheet: Sheet
@@ -322,27 +324,8 @@ class LateBar(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.sheet.trading_day[self.at]
 
     def whole(self) -> BarData:
-        """The message itself."""
         names = ("symbol", "exchange", "interval", *SHEET)
         return BarData(**{name: getattr(self, name) for name in names})
-
-    def __eq__(self, other: object) -> bool:
-        return self.whole() == (other.whole() if type(other) is LateBar else other)
-
-    def __hash__(self) -> int:
-        return hash(self.whole())
-
-    def __repr__(self) -> str:
-        return repr(self.whole())
-
-    def __copy__(self) -> BarData:
-        return self.whole()
-
-    def __deepcopy__(self, memo: object) -> BarData:
-        return self.whole()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.whole().__reduce__()  # type: ignore[return-value]
 
 
 _stores: WeakKeyDictionary[BarSeries, Store] = WeakKeyDictionary()
@@ -382,7 +365,7 @@ class Feed:
             return None
         place = Feed(found.store, self.rule_of)
         feeds.get().append(place)
-        return Longer(iter(found.rows), place.play(0, len(found.store)))
+        return Longer(found.rows, place.play(0, len(found.store)))
 
 
 @contextmanager

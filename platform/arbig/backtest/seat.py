@@ -25,9 +25,9 @@ from arbig.backtest.markets import Market
 from arbig.backtest.money import Money
 from arbig.backtest.orders import Order, Stop, Wish
 from arbig.backtest.plan import Plan, StrategyPlan
+from arbig.backtest.quiet import is_silent
 from arbig.backtest.result import Day, Log
 from arbig.backtest.series import BarSeries, TickSeries
-from arbig.backtest.vnpy import is_silent
 from arbig.domain.counter import ABOVE_LIMIT, AT_THE_CLOSE, BELOW_LIMIT, FORBIDDEN_NOW, error_message
 from arbig.domain.messages import (
     BarData,

@@ -46,7 +46,7 @@ class SessionFeed(Feed):
             return None
         place = Feed(found.store, self.rule_of)
         feeds.get().append(place)
-        return Longer(iter(found.rows), place.play(0, len(found.store)))
+        return Longer(found.rows, place.play(0, len(found.store)))
 
 
 def _length_of(generator: BarGenerator) -> Length:

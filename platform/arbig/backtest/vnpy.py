@@ -8,8 +8,7 @@ not checked against holdings; no session is closed, no price is limited, no marg
 
 from __future__ import annotations
 
-import dis
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from datetime import datetime as Time
@@ -18,17 +17,20 @@ from functools import partial
 from math import inf, isfinite
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from arbig.backtest.collector import patient
-from arbig.backtest.feeds import Feed, Sheet, playing, store_of
+from arbig.backtest.feeds import Feed, LateBar, Sheet, playing, store_of
+from arbig.backtest.late import Fill, LateOrder, LateTrade, Order
 from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
+from arbig.backtest.quiet import Collecting, is_silent
 from arbig.backtest.result import Day, Failure, Interrupted, Log, Records, Result
 from arbig.backtest.series import BarSeries, Series, TickSeries
 from arbig.backtest.windows import VnpyRules, vnpy_rule
+from arbig.domain.arrays import HIGH, LOW
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import (
+    SHANGHAI,
     BarData,
     Direction,
     Interval,
@@ -59,6 +61,8 @@ from arbig.domain.windows import WindowGenerator
 CHUNK = 4096
 """Rows between two words of progress."""
 EDGE = 0.499999
+EXACT_WHOLE = 2.0**53
+"""Whole numbers up to here are exact in binary."""
 EXACT_STEPS = 1e8
 """Up to here a price in steps of its tick is far finer than what EDGE leaves to decimal arithmetic."""
 INTERVALS = {
@@ -105,29 +109,11 @@ def _only(plan: Plan) -> tuple[StrategyPlan, BarSeries | TickSeries]:
     return one, series
 
 
-class Order(msgspec.Struct, gc=False):
-    """A limit order, while it lives and after. `row` is the one it was born at."""
-
-    name: str
-    direction: Direction
-    offset: Offset
-    price: float
-    volume: Any
-    row: int
-    status: Status
-    traded: Any = 0
-
-    @property
-    def number(self) -> str:
-        return self.name.rpartition(".")[2]
-
-
 Stop = tuple[str, Direction, Offset, float, Any, int]
 """Name, direction, offset, price, volume, row of birth. What became of it: it waits in `stops`, or it was triggered, or
 it was cancelled. A strategy that sends some at every bar makes a million of them."""
-Fill = tuple[Order, float, int]
-"""An order, the price of its fill, and the row."""
-
+Word = Callable[..., list[str]]
+"""`buy`, `sell`, `short` or `cover` of a strategy."""
 
 WISHES = {"buy": (LONG, OPEN), "sell": (SHORT, CLOSE), "short": (SHORT, OPEN), "cover": (LONG, CLOSE)}
 
@@ -140,16 +126,6 @@ class Place:
     """Where in the ticks the run is."""
 
     row = -1
-
-
-def is_silent(callback: Callable[..., None]) -> bool:
-    """Whether a callback does nothing at all, so that it need not be called: its body is `pass`, a docstring, or
-    `return`."""
-    code = getattr(callback, "__code__", None)
-    if code is None:
-        return False
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
-    return all(step.opname in ("LOAD_CONST", "RETURN_VALUE", "RETURN_CONST") for step in steps) and len(steps) <= 2
 
 
 class VnpyEngine:
@@ -179,9 +155,9 @@ class VnpyEngine:
         self.failures: list[Failure] = []
         self._whole_sheet = self._sheet = Sheet(series, 0, len(series))
         self._unit = Decimal(str(self.tick))
-        self._prices: dict[float, float] = {}
         self._hears_orders = self._hears_stops = self._hears_trades = True
         self.strategy: CtaTemplate
+        self._collecting: Collecting
 
     # ---- the run
 
@@ -221,6 +197,7 @@ class VnpyEngine:
         assert issubclass(made, CtaTemplate)
         strategy = made(self, self.strategy_plan.name, self.vt_symbol, dict(self.strategy_plan.params))
         self.strategy = strategy
+        self._collecting = Collecting(strategy)
         self._shorten(strategy)
         self._hears_orders = not is_silent(strategy.on_order)
         self._hears_stops = not is_silent(strategy.on_stop_order)
@@ -234,12 +211,18 @@ class VnpyEngine:
         """The template's own words go straight to this engine; a strategy that has words of its own keeps them, and one
         behind a recorder (the look-ahead proof) is heard by it."""
         kind = type(strategy)
-        if kind.send_order is CtaTemplate.send_order and strategy.cta_engine is self:
-            for name, (direction, offset) in WISHES.items():
-                if getattr(kind, name) is getattr(CtaTemplate, name):
-                    setattr(strategy, name, partial(self.wish, direction, offset))
         if kind.put_event is CtaTemplate.put_event:
             strategy.put_event = _nothing  # type: ignore[method-assign]
+        if strategy.cta_engine is not self:
+            return
+        if kind.send_order is CtaTemplate.send_order:
+            for name, (direction, offset) in WISHES.items():
+                if getattr(kind, name) is getattr(CtaTemplate, name):
+                    setattr(strategy, name, self._word(direction, offset, strategy))
+        if kind.cancel_all is CtaTemplate.cancel_all:
+            strategy.cancel_all = self._cancelling(strategy)  # type: ignore[method-assign]
+        if kind.load_bar is CtaTemplate.load_bar and self.feed is not None and self._collecting.names:
+            strategy.load_bar = self._loading(strategy, self.feed)  # type: ignore[method-assign]
 
     def _play(self, start: int, stop: int) -> None:
         if isinstance(self.series, TickSeries):
@@ -248,17 +231,43 @@ class VnpyEngine:
             self._play_bars(self.feed, start, stop)
 
     def _play_bars(self, feed: Feed, start: int, stop: int) -> None:
-        on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
         sheet = self._sheet = Sheet(feed.store, start, stop)
-        for row, bar in enumerate(sheet.bars(), start):
+        spans = self._collecting.spans(feed, start, stop)
+        if spans is None:
+            self._play_each(feed, sheet, start, stop)
+        else:
+            self._play_spans(feed, sheet, spans)
+
+    def _play_each(self, feed: Feed, sheet: Sheet, start: int, stop: int) -> None:
+        on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
+        begin = sheet.start
+        for row, bar in enumerate(sheet.bars(slice(start - begin, stop - begin)), start):
             feed.bar, feed.row = bar, row
             if limits:
                 self._cross_limits(bar.low_price, bar.high_price, bar.open_price, bar.open_price)
             if stops:
-                high, low = sheet.high_price[row - start], sheet.low_price[row - start]
+                high, low = sheet.high_price[row - begin], sheet.low_price[row - begin]
                 if high >= self.lowest_buy or low <= self.highest_sell:
                     self._cross_stops(high, low, bar.open_price)
             on_bar(bar)
+
+    def _play_spans(self, feed: Feed, sheet: Sheet, spans: list[int]) -> None:
+        """The same for a strategy that only collects minutes: where no limit order waits and no stop is within reach of
+        a whole span, only its last bar is given."""
+        on_bar, limits, stops, collecting = self.strategy.on_bar, self.limits, self.stops, self._collecting
+        begin = sheet.start
+        firsts = np.array([begin, *(last + 1 for last in spans[:-1])])
+        highs = np.maximum.reduceat(feed.columns[HIGH][: sheet.stop], firsts).tolist()
+        lows = np.minimum.reduceat(feed.columns[LOW][: sheet.stop], firsts).tolist()
+        for first, last, high, low in zip(firsts.tolist(), spans, highs, lows, strict=True):
+            crosses = limits or (stops and (high >= self.lowest_buy or low <= self.highest_sell))
+            if crosses or not collecting.waits(first):
+                self._play_each(feed, sheet, first, last + 1)
+            else:
+                collecting.pass_over(last)
+                bar: Any = LateBar(sheet, last - begin)
+                feed.bar, feed.row = bar, last
+                on_bar(bar)
 
     def _play_ticks(self, series: TickSeries, start: int, stop: int) -> None:
         on_tick, limits, stops = self.strategy.on_tick, self.limits, self.stops
@@ -318,18 +327,18 @@ class VnpyEngine:
     def _say(self, order: Order, status: Status) -> None:
         order.status = status
         if self._hears_orders:
-            self.strategy.on_order(self._order_data(order))
+            self.strategy.on_order(LateOrder(self._order_data, order, status, order.traded))  # type: ignore[arg-type]
 
     def _say_stop(self, stop: Stop) -> None:
         if self._hears_stops:
             self.strategy.on_stop_order(self._stop_data(stop))
 
     def _fill(self, order: Order, price: float, change: Any) -> None:
-        fill = (order, price, self.now.row)
+        fill = (order, price, self.now.row, len(self.fills) + 1)
         self.fills.append(fill)
         self.strategy.pos += change
         if self._hears_trades:
-            self.strategy.on_trade(self._trade_data(len(self.fills), fill))
+            self.strategy.on_trade(LateTrade(self._trade_data, fill))  # type: ignore[arg-type]
 
     # ---- EnginePort
 
@@ -345,39 +354,40 @@ class VnpyEngine:
         lock: bool,
         net: bool,
     ) -> list[str]:
-        return self.wish(direction, offset, price, volume, stop)
+        assert isinstance(strategy, CtaTemplate)
+        return self._word(direction, offset, strategy)(price, volume, stop)
 
-    def wish(
-        self,
-        direction: Direction,
-        offset: Offset,
-        price: float,
-        volume: float,
-        stop: bool = False,
-        lock: bool = False,
-        net: bool = False,
-    ) -> list[str]:
-        if not self.strategy.trading:
-            return []
-        steps = float(price) / self.tick
-        nearest = (steps + 0.5) // 1.0
-        rounded = self._prices.get(nearest) if -EDGE < steps - nearest < EDGE else None
-        if rounded is None:
-            rounded = self._rounded(price, steps)
-        if not stop:
-            order = self._new_order(direction, offset, rounded, volume)
-            self.limits[order.name] = order
-            return [order.name]
-        stops = self.stop_orders
-        name = f"{STOP_PREFIX}{len(stops) + 1}"
-        self.stops[name] = made = (name, direction, offset, rounded, volume, self.now.row)
-        stops.append(made)
-        if direction is LONG:
-            if rounded < self.lowest_buy:
-                self.lowest_buy = rounded
-        elif rounded > self.highest_sell:
-            self.highest_sell = rounded
-        return [name]
+    def _word(self, direction: Direction, offset: Offset, strategy: CtaTemplate) -> Word:
+        """What a strategy says to trade. The nearest step of the price tick is found in binary where binary cannot be
+        wrong about it; an exact whole number divided once is rounded as the decimal one is."""
+        tick, feed, limits, stops, every = self.tick, self.now, self.limits, self.stops, self.stop_orders
+        upper, lower = map(float, self._unit.as_integer_ratio())
+        most = min(EXACT_STEPS, EXACT_WHOLE / upper) if lower < EXACT_WHOLE else 0.0
+
+        def wish(price: float, volume: Any, stop: bool = False, lock: bool = False, net: bool = False) -> list[str]:
+            if not strategy.trading:
+                return []
+            steps = float(price) / tick
+            nearest = (steps + 0.5) // 1.0
+            if -EDGE < steps - nearest < EDGE and -most < nearest < most:
+                rounded = nearest * upper / lower
+            else:
+                rounded = self._rounded(price, steps)
+            if not stop:
+                order = self._new_order(direction, offset, rounded, volume)
+                limits[order.name] = order
+                return [order.name]
+            name = f"{STOP_PREFIX}{len(every) + 1}"
+            stops[name] = made = (name, direction, offset, rounded, volume, feed.row)
+            every.append(made)
+            if direction is LONG:
+                if rounded < self.lowest_buy:
+                    self.lowest_buy = rounded
+            elif rounded > self.highest_sell:
+                self.highest_sell = rounded
+            return [name]
+
+        return wish
 
     def _new_order(self, direction: Direction, offset: Offset, price: float, volume: Any) -> Order:
         name = f"BACKTESTING.{len(self.orders) + 1}"
@@ -386,15 +396,20 @@ class VnpyEngine:
         return order
 
     def _rounded(self, price: float, steps: float) -> float:
-        """To the price tick as vnpy does: half to even, in decimal. Binary then knows it again, where it cannot be
-        wrong."""
+        """To the price tick as vnpy does: half to even, in decimal."""
         if not isfinite(steps):
             raise ValueError(f"order price: found {price}, expected a number; has the indicator behind it a value yet?")
-        nearest = round(Decimal(str(price)) / self._unit)
-        rounded = float(nearest * self._unit)
-        if abs(steps) < EXACT_STEPS:
-            self._prices[nearest] = rounded
-        return rounded
+        return float(round(Decimal(str(price)) / self._unit) * self._unit)
+
+    def _cancelling(self, strategy: CtaTemplate) -> Callable[[], None]:
+        """`cancel_all` of a strategy that mostly has nothing to cancel."""
+        limits, stops = self.limits, self.stops
+
+        def cancel_all() -> None:
+            if (limits or stops) and strategy.trading:
+                self.cancel_all(strategy)
+
+        return cancel_all
 
     def cancel_order(self, strategy: BaseTemplate, vt_orderid: str) -> None:
         if (stop := self.stops.pop(vt_orderid, None)) is not None:
@@ -443,14 +458,33 @@ class VnpyEngine:
         series = self.plan.warmup.get(vt_symbol) or self.plan.series.get(vt_symbol)
         if not isinstance(series, BarSeries):
             raise ValueError(f"load_bar: no bars of {vt_symbol}")
-        start = self._start()
-        begin, end = series.before(start - timedelta(days=days)), series.before(start)
-        self._warn_if_short(series.rows(begin, end), vt_symbol, days)
+        begin, end = self._before(series, vt_symbol, days)
         if interval is not Interval.MINUTE:
             return self._longer(series.rows(begin, end), interval)
         if series is self.series and self.feed is not None:
             return self.feed.play(begin, end)
         return series.rows(begin, end).bars()
+
+    def _before(self, series: BarSeries, vt_symbol: str, days: int) -> tuple[int, int]:
+        start = self._start()
+        begin, end = series.before(start - timedelta(days=days)), series.before(start)
+        self._warn_if_short(series.rows(begin, end), vt_symbol, days)
+        return begin, end
+
+    def _loading(self, strategy: CtaTemplate, feed: Feed) -> Callable[..., None]:
+        """`load_bar` of a strategy that only collects minutes: those that matter. No order is sent meanwhile."""
+
+        def load_bar(
+            days: int, interval: Interval = Interval.MINUTE, callback: Any = None, use_database: bool = False
+        ) -> None:
+            if interval is not Interval.MINUTE or callback is not None or self.plan.warmup.get(self.vt_symbol):
+                CtaTemplate.load_bar(strategy, days, interval, callback, use_database)
+            elif isinstance(self.series, BarSeries):
+                begin, end = self._before(self.series, self.vt_symbol, days)
+                self._play_bars(feed, begin, min(begin + 1, end))
+                self._play_bars(feed, min(begin + 1, end), end)
+
+        return load_bar
 
     def _longer(self, history: BarSeries, interval: Interval) -> Iterable[BarData]:
         """Hours and days, made of the minutes; whole ones only."""
@@ -485,14 +519,19 @@ class VnpyEngine:
     # ---- messages, made when somebody reads them
 
     def _moment(self, row: int) -> Time:
-        sheet = self._sheet if row in self._sheet else self._whole_sheet
-        moment: Time = sheet.datetime[row - sheet.start]
-        return moment
+        found: Time = self._value("datetime", row, lambda: self.series.datetime[row].item().replace(tzinfo=SHANGHAI))
+        return found
 
     def _trading_day(self, row: int) -> date:
-        sheet = self._sheet if row in self._sheet else self._whole_sheet
-        day: date = sheet.trading_day[row - sheet.start]
-        return day
+        found: date = self._value("trading_day", row, lambda: self.series.trading_day[row].item())
+        return found
+
+    def _value(self, name: str, row: int, alone: Callable[[], Any]) -> Any:
+        """From the column of a sheet where one was read anyway, else alone."""
+        sheet = self._sheet
+        if sheet.start <= row < sheet.stop and (sheet is self._whole_sheet or sheet.has(name)):
+            return getattr(sheet, name)[row - sheet.start]
+        return alone()
 
     def _order_data(self, order: Order) -> OrderData:
         return OrderData(
@@ -529,8 +568,8 @@ class VnpyEngine:
             status=StopOrderStatus.TRIGGERED if order else waits,
         )
 
-    def _trade_data(self, number: int, fill: Fill) -> TradeData:
-        order, price, row = fill
+    def _trade_data(self, fill: Fill) -> TradeData:
+        order, price, row, number = fill
         return TradeData(
             trade_id=str(number),
             order_id=order.number,
@@ -554,9 +593,9 @@ class VnpyEngine:
         name = self.strategy_plan.name
         return Result(
             plan=plan,
-            orders=Records(lambda: map(self._order_data, self.orders)),
-            trades=Records(lambda: (self._trade_data(n, fill) for n, fill in enumerate(self.fills, 1))),
-            stop_orders=Records(lambda: map(self._stop_data, self.stop_orders)),
+            orders=self._records(self._order_data, self.orders),
+            trades=self._records(self._trade_data, self.fills),
+            stop_orders=self._records(self._stop_data, self.stop_orders),
             days=tuple(self._days()),
             positions=tuple(self._positions()),
             working=tuple(working),
@@ -564,6 +603,16 @@ class VnpyEngine:
             warnings=tuple(self.warnings),
             failures=tuple(self.failures),
         )
+
+    def _records(self, make: Callable[..., Any], made_of: Sequence[Any]) -> Records[Any]:
+        """Messages made when they are read; many of them are worth a column of all rows' times."""
+
+        def read() -> Iterator[Any]:
+            if 8 * len(made_of) > len(self.series):
+                self._sheet = self._whole_sheet
+            return map(make, made_of)
+
+        return Records(read)
 
     def _days(self) -> Iterator[Day]:
         """vnpy's daily results, by trading day: holding at the close before, trades at their own prices."""
@@ -583,7 +632,7 @@ class VnpyEngine:
             trading = turnover = commission = slippage = 0.0
             count = 0
             while fill is not None and fill[2] <= end:
-                order, price, _ = fill
+                order, price, _, _ = fill
                 change = order.volume if order.direction is LONG else -order.volume
                 position += change
                 count += 1
@@ -617,14 +666,15 @@ class VnpyEngine:
         average = 0.0
         since_day: Any = 0
         last = max(self.now.row, self.first)
-        for order, price, row in self.fills:
+        today = np.searchsorted(self.series.trading_day, self.series.trading_day[last])
+        for order, price, row, _ in self.fills:
             change = order.volume if order.direction is LONG else -order.volume
             if position * change >= 0:
                 average = (average * position + price * change) / (position + change) if position + change else 0.0
             elif abs(change) > abs(position):
                 average = price
             position += change
-            if self._trading_day(row) != self._trading_day(last):
+            if row < today:
                 since_day = position
         if not position:
             return

@@ -64,7 +64,7 @@ class Feed(Protocol):
 class Longer(NamedTuple):
     """Longer bars, each with the row at whose bar it is whole."""
 
-    rows: Iterator[int]
+    rows: Sequence[int]
     bars: Iterator[BarData]
 
 

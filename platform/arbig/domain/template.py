@@ -9,8 +9,9 @@ live one, a backtest, or a test. `CtaTemplate` trades one contract, `StrategyTem
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime as Time
 from datetime import time
@@ -561,8 +562,10 @@ class BarGenerator:
         rules = generator_rules.get()
         self._rules = rules(self) if rules else None
         self._feed: Feed | None = None
-        self._first = self._next = self._due = -1
+        self._first = self._due = -1
+        self.expected = -1
         self._longer: Longer
+        self._rows: Iterator[int]
 
     def update_tick(self, tick: TickData) -> None:
         """Remember the tick; the engine delivers finished bars."""
@@ -573,19 +576,27 @@ class BarGenerator:
     def update_bar(self, bar: BarData) -> None:
         """Collect a one-minute bar; a whole window goes to `on_window_bar`."""
         feed = self._feed
-        if feed is None or feed.bar is not bar or feed.row != self._next:
+        if feed is None or feed.bar is not bar or feed.row != self.expected:
             self._collect(bar)
             return
-        self._next += 1
+        self.expected += 1
         if feed.row == self._due:
-            whole, self._due = next(self._longer.bars), next(self._longer.rows, -1)
+            whole, self._due = next(self._longer.bars), next(self._rows, -1)
             if self.on_window_bar is not None:
                 self.on_window_bar(whole)
+
+    def due(self, feed: Feed, start: int, stop: int) -> Sequence[int] | None:
+        """The rows [start, stop) of a feed at whose bars a longer one is whole; None when we do not wait for `start`.
+        Who sets `expected` to one of them passes over the rows before it."""
+        if self._feed is not feed or self.expected != start:
+            return None
+        rows = self._longer.rows
+        return rows[bisect_left(rows, start) : bisect_left(rows, stop)]
 
     def _collect(self, bar: BarData) -> None:
         """Our first bar may be a feed's, which then knows the longer ones; any other is counted by ourselves."""
         if self._feed is not None:
-            seen, self._feed = self._feed.bars(self._first, self._next), None
+            seen, self._feed = self._feed.bars(self._first, self.expected), None
             for one in seen:
                 (self._windows.get(one.symbol) or self._begun(one.symbol)).on_bar(one)
         elif not self._windows and self._joins(bar):
@@ -609,8 +620,9 @@ class BarGenerator:
         if feed is None or longer is None:
             return False
         self._feed, self._longer = feed, longer
-        self._first = self._next = feed.row
-        self._due = next(longer.rows, -1)
+        self._first = self.expected = feed.row
+        self._rows = iter(longer.rows)
+        self._due = next(self._rows, -1)
         return True
 
     def _begun(self, symbol: str) -> Window:
