@@ -22,7 +22,7 @@ def test_twenty_minutes_of_faults_lose_nothing_and_leak_nothing(tmp_path: Path) 
     rig = swarm_rig(tmp_path, port_offset=3600)
     print()
     with rig.running():
-        soak = Soak(rig, SEED, MINUTES, FAULTS)
+        soak = Soak(rig, SEED, MINUTES, FAULTS, ORDERS)
         soak.run()
         report = soak.report()
         REPORT.parent.mkdir(parents=True, exist_ok=True)
