@@ -13,7 +13,7 @@ import pytest
 import sim_schedule
 from sim_schedule import Schedule
 
-from arbig.bus.topics import CMD
+from arbig.bus.topics import CMD, TRADE
 from arbig.domain.counter import Answer, OrderReport, TradeReport
 from arbig.domain.messages import Direction, Offset, OrderRequest, OrderType
 from arbig.domain.orders import OrderState, Stage
@@ -228,3 +228,30 @@ def house_ask(desk: Desk) -> dict[str, int]:
 
     desk.house.ask = slowly  # type: ignore[method-assign]
     return asked
+
+
+def test_a_fill_said_to_the_new_redis_before_the_days_older_ones_is_no_mismatch() -> None:
+    """Found by schedule 10618: Redis came back empty while a fill was being published; the older fills were said again
+    behind it, so the answer that included them all seemed older than they were: REDUCING until a person looked."""
+
+    async def script(desk: Desk) -> None:
+        await desk.until(await desk.buy(ACROSS), Stage.ALLTRADED)
+        wire = desk.house.services["gateway"].bus
+        append = wire.append
+
+        async def while_redis_is_emptied(items: Any) -> Any:
+            if not any(stream == TRADE.name for stream, _ in items):
+                return await append(items)
+            wire.append = append
+            desk.house.redis.lose_everything()
+            found = await append(items)
+            await asyncio.sleep(1.0)
+            return found
+
+        wire.append = while_redis_is_emptied
+        await desk.buy(ACROSS + 1)
+        await asyncio.sleep(15.0)
+        assert desk.schedule.is_active()
+        assert desk.held() == 2
+
+    played(script)

@@ -128,8 +128,11 @@ class EventPublisher:
             self._events_due.clear()
             try:
                 while events := self._journal.unpublished(AT_ONCE):
+                    epochs = self._journal.epochs
                     entry_ids = await self._bus.append([(STREAMS[event.kind], event.payload) for event in events])
                     crash_point("gw.after_publish")
+                    if self._journal.epochs != epochs:  # the day is said again: these too, in their place among it
+                        continue
                     self._journal.published(events, entry_ids)
                     failures = 0
             except BusError as error:

@@ -171,6 +171,7 @@ class Journal:
     def __init__(self, path: Path, account_id: str, strategies: Callable[[], Iterable[str]] = tuple) -> None:
         self.account_id = account_id
         self.trading_day: date | None = None
+        self.epochs = 0
         self._file = SqliteFile(path, SCHEMA, SCHEMA_VERSION, "Gateway", UPGRADES)
         self._db = self._file.connection
         with self._file.transaction():
@@ -353,6 +354,7 @@ class Journal:
             self._set_meta("epoch", number)
             if known == 0:
                 return 0
+            self.epochs += 1
             said = "entry_id IS NOT NULL AND kind <> 'event' AND trading_day = (SELECT max(trading_day) FROM events)"
             return self._run(f"UPDATE events SET entry_id = NULL WHERE {said}").rowcount
 
