@@ -75,14 +75,14 @@ class Store:
         values = self._computed(recipe, kernels, size, row, count, array=True)
         if values is None:
             return None
-        return row, row + count, tuple(map(_readonly, values))
+        return row, tuple(map(_readonly, values))
 
     def _newest(self, recipe: Recipe, kernels: list[Kernel], size: int, row: int) -> Stretch | None:
         key = recipe, size
         kept = self._kept.get(key)
         if kept is not None and kept[0] <= row < kept[1]:
             self._kept.move_to_end(key)
-            return _from(kept)
+            return _from(kept, row)
         start, stop, values = kept or (row, row, None)
         if not stop <= row < stop + FIRST_ROWS:
             start = stop = row
@@ -100,7 +100,7 @@ class Store:
         kept = self._kept[key] = start, stop + count, values
         self._kept.move_to_end(key)
         self._forget()
-        return _from(kept)
+        return _from(kept, row)
 
     def _computed(
         self, recipe: Recipe, kernels: list[Kernel], size: int, row: int, count: int, array: bool
@@ -155,9 +155,9 @@ Rule: TypeAlias = tuple[Hashable, Make]
 RuleOf: TypeAlias = Callable[[BarGenerator], Rule | None]
 
 
-def _from(kept: Kept) -> Stretch:
-    start, stop, values = kept
-    return start, stop, tuple(_readonly(one[start:stop]) for one in values)
+def _from(kept: Kept, row: int) -> Stretch:
+    _, stop, values = kept
+    return row, tuple(_readonly(one[row : min(stop, row + MOST_ROWS)]) for one in values)
 
 
 def _readonly(values: Array) -> Array:

@@ -19,7 +19,7 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
-from arbig.domain.feeds import Feed, Recipe, Stretch, feed_of
+from arbig.domain.feeds import Feed, Recipe, feed_of
 from arbig.domain.messages import BarData
 
 Array: TypeAlias = NDArray[np.float64]
@@ -49,10 +49,11 @@ def _one(name: str, *columns: int) -> Callable[..., Any]:
     def read(self: ArrayManager, n: int, array: bool = False) -> Any:
         known = self._known.get((name, n, array))
         if known is not None:
-            start, stop, lines = known
-            if start <= self._row < stop:
-                return lines[0][self._row - start]
-        return self._read((name, n, array), Recipe(((name, columns, (n,)),)))[0]
+            try:
+                return known[1][self._row - known[0]]
+            except IndexError:
+                pass  # its last row is behind us
+        return self._read((name, n, array), Recipe(((name, columns, (n,)),)))
 
     read.__doc__ = f"TA-Lib {name} of the last `n` bars."
     return read
@@ -62,7 +63,7 @@ def _whole(name: str, *columns: int) -> Callable[..., Any]:
     """An indicator without a period."""
 
     def read(self: ArrayManager, array: bool = False) -> Any:
-        return self._read((name, array), Recipe(((name, columns, ()),)))[0]
+        return self._read((name, array), Recipe(((name, columns, ()),)))
 
     read.__doc__ = f"TA-Lib {name}."
     return read
@@ -73,7 +74,7 @@ def _oscillator(name: str) -> Callable[..., Any]:
 
     def read(self: ArrayManager, fast_period: int, slow_period: int, matype: int = 0, array: bool = False) -> Any:
         options = (fast_period, slow_period, matype)
-        return self._read((name, *options, array), Recipe(((name, (CLOSE,), options),)))[0]
+        return self._read((name, *options, array), Recipe(((name, (CLOSE,), options),)))
 
     read.__doc__ = f"TA-Lib {name} of the close."
     return read
@@ -88,7 +89,7 @@ class ArrayManager:
         self.inited = False
         self._feed: Feed | None = None
         self._row = -1
-        self._known: dict[tuple[Any, ...], Stretch] = {}
+        self._known: dict[tuple[Any, ...], tuple[int, Array | list[Any]]] = {}
         self._own: Array = np.zeros((7, size))
         self._end = size
 
@@ -153,30 +154,31 @@ class ArrayManager:
     def _window(self) -> list[Array]:
         return [self._column(name) for name in range(7)]
 
-    def _pair(self, key: tuple[Any, ...]) -> tuple[Any, Any] | None:
-        """An indicator of two lines, where it is known already."""
+    def _ready(self, key: tuple[Any, ...]) -> Any:
+        """What an indicator hands out at this bar, where it is known already. (Bars only go forward.)"""
         known = self._known.get(key)
         if known is not None:
-            start, stop, (one, other) = known
-            if start <= self._row < stop:
-                at = self._row - start
-                return one[at], other[at]
+            try:
+                return known[1][self._row - known[0]]
+            except IndexError:
+                pass  # its last row is behind us
         return None
 
-    def _read(self, key: tuple[Any, ...], recipe: Recipe) -> tuple[Any, ...]:
-        """The lines of an indicator. The key ends with `array`."""
+    def _read(self, key: tuple[Any, ...], recipe: Recipe) -> Any:
+        """What an indicator hands out: its line, or a tuple of several. The key ends with `array`."""
         array: bool = key[-1]
-        row = self._row
         if self._feed is not None and self.inited:
-            known = self._known.get(key)
-            if known is None or not known[0] <= row < known[1]:
-                known = self._feed.stretch(recipe, self.size, row, array)
+            if (ready := self._ready(key)) is not None:
+                return ready
+            known = self._feed.stretch(recipe, self.size, self._row, array)
             if known is not None:
-                self._known[key] = known
-                at = row - known[0]
-                return tuple([line[at] for line in known[2]])
+                start, lines = known
+                handed = lines[0] if len(lines) == 1 else list(zip(*lines, strict=True))
+                self._known[key] = start, handed
+                return handed[self._row - start]
         lines = _computed(recipe, self._window())
-        return lines if array else tuple([line[-1] for line in lines])
+        made = lines if array else tuple([line[-1] for line in lines])
+        return made if len(made) > 1 else made[0]
 
     @property
     def open(self) -> Array:
@@ -245,7 +247,7 @@ class ArrayManager:
 
     def std(self, n: int, nbdev: int = 1, array: bool = False) -> Any:
         """Standard deviation of the close."""
-        return self._read(("std", n, nbdev, array), Recipe((("STDDEV", (CLOSE,), (n, nbdev)),)))[0]
+        return self._read(("std", n, nbdev, array), Recipe((("STDDEV", (CLOSE,), (n, nbdev)),)))
 
     def macd(self, fast_period: int, slow_period: int, signal_period: int, array: bool = False) -> Any:
         """MACD, its signal line and their difference."""
@@ -255,24 +257,24 @@ class ArrayManager:
     def ultosc(self, time_period1: int = 7, time_period2: int = 14, time_period3: int = 28, array: bool = False) -> Any:
         """Ultimate oscillator."""
         periods = (time_period1, time_period2, time_period3)
-        return self._read(("ultosc", *periods, array), Recipe((("ULTOSC", (HIGH, LOW, CLOSE), periods),)))[0]
+        return self._read(("ultosc", *periods, array), Recipe((("ULTOSC", (HIGH, LOW, CLOSE), periods),)))
 
     def boll(self, n: int, dev: float, array: bool = False) -> Any:
         """Bollinger channel: upper and lower line, `dev` standard deviations from the average."""
         key = ("boll", n, dev, array)
         calls = ("SMA", (CLOSE,), (n,)), ("STDDEV", (CLOSE,), (n, 1))
-        return self._pair(key) or self._read(key, Recipe(calls, _channel, (dev,)))
+        return self._ready(key) or self._read(key, Recipe(calls, _channel, (dev,)))
 
     def keltner(self, n: int, dev: float, array: bool = False) -> Any:
         """Keltner channel: upper and lower line, `dev` average true ranges from the average."""
         key = ("keltner", n, dev, array)
         calls = ("SMA", (CLOSE,), (n,)), ("ATR", (HIGH, LOW, CLOSE), (n,))
-        return self._pair(key) or self._read(key, Recipe(calls, _channel, (dev,)))
+        return self._ready(key) or self._read(key, Recipe(calls, _channel, (dev,)))
 
     def donchian(self, n: int, array: bool = False) -> Any:
         """Donchian channel: highest high and lowest low."""
         key = ("donchian", n, array)
-        return self._pair(key) or self._read(key, Recipe((("MAX", (HIGH,), (n,)), ("MIN", (LOW,), (n,)))))
+        return self._ready(key) or self._read(key, Recipe((("MAX", (HIGH,), (n,)), ("MIN", (LOW,), (n,)))))
 
     def aroon(self, n: int, array: bool = False) -> Any:
         """Aroon up and down."""
@@ -281,7 +283,7 @@ class ArrayManager:
     def adosc(self, fast_period: int, slow_period: int, array: bool = False) -> Any:
         """Chaikin accumulation / distribution oscillator."""
         periods = (fast_period, slow_period)
-        return self._read(("adosc", *periods, array), Recipe((("ADOSC", (HIGH, LOW, CLOSE, VOLUME), periods),)))[0]
+        return self._read(("adosc", *periods, array), Recipe((("ADOSC", (HIGH, LOW, CLOSE, VOLUME), periods),)))
 
     def stoch(
         self,
@@ -299,4 +301,4 @@ class ArrayManager:
     def sar(self, acceleration: float, maximum: float, array: bool = False) -> Any:
         """Parabolic stop and reverse."""
         options = (acceleration, maximum)
-        return self._read(("sar", *options, array), Recipe((("SAR", (HIGH, LOW), options),)))[0]
+        return self._read(("sar", *options, array), Recipe((("SAR", (HIGH, LOW), options),)))

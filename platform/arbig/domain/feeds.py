@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Call: TypeAlias = tuple[str, tuple[int, ...], tuple[float, ...]]
 """A TA-Lib function, the columns it reads, its options."""
-Stretch: TypeAlias = "tuple[int, int, tuple[Array, ...]]"
-"""From row, to row, and one array for each line of an indicator: its value, or its window, row by row."""
+Stretch: TypeAlias = "tuple[int, tuple[Array, ...]]"
+"""The row it begins with, and one array for each line of an indicator: its value, or its window, row by row."""
 
 
 def as_they_are(*lines: Array) -> tuple[Array, ...]:
