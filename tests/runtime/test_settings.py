@@ -109,7 +109,7 @@ def test_a_deep_field_is_named_by_its_path(tmp_path: Path) -> None:
 
 def test_a_secret_can_stand_in_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_REDIS_PASSWORD", "hidden")
-    write(home, "redis_config.yaml", "host: far\nport: 1\nembedded: false\npassword: ${env:MY_REDIS_PASSWORD}")
+    write(home, "redis_config.yaml", "host: localhost\nport: 1\nembedded: false\npassword: ${env:MY_REDIS_PASSWORD}")
     settings = load_settings(root=home)
     assert settings.redis_for("gateway").password == "hidden"
     assert "hidden" not in repr(settings)
