@@ -8,8 +8,8 @@ import pytest
 
 from arbig.domain.messages import Direction, EventType, Offset, Status
 from arbig.domain.protection import breach
-from arbig.store.strategies import Lots
 from arbig.runtime.deployment import RiskConfig
+from arbig.store.strategies import Lots
 
 IDLE = """
 from arbig import CtaTemplate
