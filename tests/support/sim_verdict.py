@@ -100,7 +100,11 @@ def _sides(positions: Iterable[PositionData]) -> dict[tuple[str, str], tuple[int
 def _orders(house: House) -> list[str]:
     """I7 each order ends as it did at the exchange."""
     trading, found = house.services["trading"], []
-    ours = {memo_of(state.request_id, state.strategy_name): state for state in trading.store.recent(10_000) if state.request_id}
+    ours = {
+        memo_of(state.request_id, state.strategy_name): state
+        for state in trading.store.recent(10_000)
+        if state.request_id
+    }
     truth = _truth(house)
     for order in truth:
         state = ours.get(order.memo)
