@@ -181,9 +181,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
         side = self.side(direction)
         yesterday = min(volume, side.yesterday_available)
         today = min(volume - yesterday, side.today_available)
-        more = replace(
-            side, yesterday_frozen=side.yesterday_frozen + yesterday, today_frozen=side.today_frozen + today
-        )
+        more = replace(side, yesterday_frozen=side.yesterday_frozen + yesterday, today_frozen=side.today_frozen + today)
         return self._with(direction, more)
 
     def rolled(self, settlement_price: float) -> Self:
