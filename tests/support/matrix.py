@@ -56,6 +56,9 @@ TICK = 0.02
 STOP_SECONDS = 10.0
 HIT_SECONDS = 20.0
 WELL_SECONDS = 60.0
+FULL_SECONDS = 8.0
+CROWD = 20
+"""Orders at once while a disk is full, until somebody needs room."""
 UP_SECONDS = 240.0
 """For `arbig up` with everything it starts, on a busy machine."""
 
@@ -140,6 +143,7 @@ class Player:
     def play(self, cell: Cell) -> Row:
         row = Row(cell.number, cell.fault, cell.victim, cell.at, cell.step)
         self._draw = random.Random(f"{self.seed}/{cell.number}")
+        self._noticed = ""
         try:
             self.quiet()
             flight = self._bring(cell)
@@ -147,7 +151,7 @@ class Player:
             flight = self._strike(cell, flight)
             row.source, row.state_before = flight.source, flight.state
             row.seconds, row.restarted, words = self._recovered(flight)
-            row.verdict = f"ok, {words}" if words else "ok"
+            row.verdict = ", ".join(["ok", *filter(None, (words, self._noticed))])
         except (Failed, *AWAY) as why:
             row.verdict = f"FAILED: {why or type(why).__name__}"
         finally:
@@ -316,6 +320,13 @@ class Player:
     def _append(self, request: OrderRequest) -> None:
         self._redis("strategy", ("XADD", "stream:order", "*", "data", encode(request)))
 
+    def _press(self, price: float) -> None:
+        """Orders that need room on the disk; and a look at who says that there is none."""
+        with contextlib.suppress(*AWAY):
+            for _ in range(CROWD):
+                self._ask("stream", SYMBOL, Direction.LONG, Offset.OPEN, price=price)
+        self._noticed = self._faults()
+
     def _redis(self, user: str, *commands: tuple[str | bytes, ...]) -> list[Any]:
         return asyncio.run(self.rig.redis_as(user, *commands))
 
@@ -378,9 +389,11 @@ class Player:
     def _ask_meanwhile(self) -> Flight:
         """Whoever is struck, somebody wishes something now: on the stream, or as a person while there is no Redis."""
         wish = (SYMBOL, Direction.LONG, Offset.OPEN, 1, False, self._passive)
-        if self.rig.is_alive("redis") and not self.rig.is_stopped("redis"):
+        try:
+            if not self.rig.is_alive("redis") or self.rig.is_stopped("redis"):
+                raise ConnectionError("there is no Redis")
             flight = self._ask("stream", *wish)
-        else:
+        except (BusError, OSError, EOFError):
             flight = self._ask("trading", *wish)
             flight.must_arrive = False
             time.sleep(0.3)
@@ -442,9 +455,13 @@ class Player:
                 self._say_again(victim, backwards=cell.fault == "reordered")
                 yield
             case "disk full":
+                price = self._price(SYMBOL, Direction.LONG, False)
                 with rig.full_disk(victim):
                     yield
-                    time.sleep(1.5)
+                    full_until = time.monotonic() + FULL_SECONDS
+                    while not self._noticed and time.monotonic() < full_until:
+                        self._press(price)
+                    self._noticed = self._noticed or "nobody needed room"
 
     def _say_again(self, stream: str, backwards: bool) -> None:
         newest = self._redis("admin", ("XREVRANGE", stream, "+", "-", "COUNT", "12"))[0]
@@ -507,6 +524,13 @@ class Player:
         with contextlib.suppress(CallError):
             self.rig.ask("trading", "POST", "/state", {"state": "ACTIVE", "reason": "looked at it"})
         return f"{state['wanted']}: {state['reason']}"
+
+    def _faults(self) -> str:
+        """Who says that something cannot be written, or has ended over it."""
+        dead = [service for service in self.rig.processes if not self.rig.is_alive(service)]
+        statuses = {service: self.rig.asked(service, "/status") or {} for service in ("gateway", "trading", "strategy")}
+        said = [service for service, own in statuses.items() if own.get("fault") or own.get("alarms")]
+        return f"noticed by {', '.join(said + dead)}" if said or dead else ""
 
     def _complaint(self) -> str:
         away = [service for service in self.rig.processes if not self.rig.stands(service)]

@@ -209,6 +209,7 @@ class Rig:
                 with contextlib.suppress(OSError):
                     while file.write(bytes(size)):
                         pass
+        assert os.statvfs(ballast).f_bfree == 0, f"{ballast.parent} is not full"
         try:
             yield
         finally:

@@ -38,9 +38,10 @@ WARM_UP_SECONDS = 45.0
 SAMPLE_SECONDS = 5.0
 RSS_SHARE, RSS_FLOOR = 0.05, 3.0
 """Flat: over the calm the fitted line rises by less than this share of the process, or so many megabytes."""
-ORDER_KILOBYTES = 6.0
-"""What a process may keep of an order of the day."""
-HANDLES = 3
+ORDER_KILOBYTES = 12.0
+"""What a process may keep of an order of the day: a Trading just born with 2,181 of them measured 10 kB for each."""
+HANDLES = 3 + len(SYMBOLS)
+"""A day's turn opens each contract's next bar file; Market keeps a bounded number of them open."""
 AWAY = (CallError, BusError, SettingsError, OSError, EOFError, sqlite3.Error, KeyError, psutil.Error)
 
 
