@@ -70,6 +70,9 @@ def up(
     data: Data = None,
     config: Config = None,
     port_offset: Offset = None,
+    live: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT", help="Under mode live: its account, instead of typing it.")
+    ] = None,
 ) -> None:
     """Start everything, wait until it is ready, print the links."""
     from arbig.runtime import stack
@@ -77,6 +80,7 @@ def up(
 
     with one_line_errors():
         settings = _settings(data, config, port_offset)
+        _confirm_live(settings, live)
         for became in stack.up(settings):
             port = "" if became.program.probe == "socket" else f":{settings.port(became.program.name)}"
             typer.echo(f"  {became.program.name:<9} ready {port:<6} {became.seconds:5.1f} s")
@@ -86,6 +90,23 @@ def up(
             _print_links(settings)
         else:
             _watch(settings)
+
+
+def _confirm_live(settings: Settings, typed: str | None) -> None:
+    """Real money wants a word typed by a person."""
+    from arbig.runtime.settings import SettingsError
+
+    if settings.gateway == "sim" or settings.mode != "live":
+        return
+    account = settings.account_id
+    if typed is None:
+        typer.echo(f"mode live: orders go to the counter with the money of account {account} 实盘")
+        try:
+            typed = typer.prompt(f"type {account} to start 输入账户号以启动")
+        except typer.Abort:
+            raise SettingsError(f"mode live: nobody typed the account; say arbig up --live {account}") from None
+    if typed != account:
+        raise SettingsError(f"mode live: found {typed!r}, the account is {account}; nothing is started")
 
 
 @app.command()
