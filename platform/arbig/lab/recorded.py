@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from arbig.backtest.plan import PlanError
 from arbig.backtest.series import TickSeries
-from arbig.domain.messages import BarData, MessageError, OrderData, Status, TickData, decode
+from arbig.domain.messages import BarData, Detail, MessageError, OrderData, Status, TickData, decode
 from arbig.lab.barfiles import joined
 from arbig.runtime.files import SettingsError, read_yaml
 from arbig.runtime.loader import suggest
@@ -182,6 +182,8 @@ def arrivals(settings: Settings, day: date) -> dict[str, Arrivals]:
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         for (payload,) in connection.execute(query, (str(day),)):
             order = decode(OrderData, payload)
+            if order.detail is Detail.UNKNOWN:  # our own word: the exchange has not spoken yet
+                continue
             known = found.get(order.order_id, Arrivals(order.datetime, None))
             is_over = order.status is Status.CANCELLED and known.ended is None
             found[order.order_id] = known._replace(ended=order.datetime) if is_over else known

@@ -49,9 +49,9 @@ class Source:
 
 
 def code_hash_of(text: str) -> str:
-    """SHA-256 of a source without what an editor changes by itself: line ends, trailing blanks, empty last lines."""
+    """SHA-256 of a source without what editors change by themselves: line ends, trailing blanks, blank lines around."""
     lines = [line.rstrip() for line in text.splitlines()]
-    return hashlib.sha256("\n".join(lines).strip("\n").encode()).hexdigest()
+    return hashlib.sha256(("\n".join(lines).strip("\n") + "\n").encode()).hexdigest()
 
 
 def find_class(folder: Path, class_name: str) -> Source:
