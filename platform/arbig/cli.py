@@ -721,9 +721,9 @@ def _picture(house: Mapping[str, Any], services: list[ServiceStatus]) -> Group:
 
 
 def _lamps(lamps: Mapping[str, Any]) -> Iterator[str | tuple[str, str]]:
-    """Market data and trading apart, each on or off."""
+    """A broker's fronts, each on or off."""
     for name, lamp in lamps.items():
-        yield f"  {name.replace('_', ' ')} "
+        yield f"  {name.replace('_', ' ')} front "
         yield ("on", "green") if lamp["on"] else ("off", "red")
 
 

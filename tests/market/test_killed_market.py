@@ -36,11 +36,11 @@ class Stack:
         text = (config / "simulation.yaml").read_text("utf-8")
         lines = [line for line in text.splitlines() if not line.startswith(("speed:", "wait_for:"))]
         (config / "simulation.yaml").write_text("\n".join(["speed: 600", "wait_for: [market]", *lines]), "utf-8")
-        self.settings: Settings = load_settings(root=ROOT, config=config, data=folder / "data", port_offset=2600)
+        self.settings: Settings = load_settings(root=ROOT, config=config, data=folder / "data", port_offset=2650)
         self._running = ExitStack()
 
     def start(self, module: str, crash: str = "") -> subprocess.Popen[bytes]:
-        house = {"ROOT": ROOT, "CONFIG": self.settings.config, "DATA": self.settings.data, "PORT_OFFSET": 2600}
+        house = {"ROOT": ROOT, "CONFIG": self.settings.config, "DATA": self.settings.data, "PORT_OFFSET": 2650}
         environment = {**os.environ, **{f"ARBIG_{name}": str(value) for name, value in house.items()}}
         process = subprocess.Popen(
             [sys.executable, "-m", module],

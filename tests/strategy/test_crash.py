@@ -24,7 +24,7 @@ from arbig.runtime.crash import EXIT_CODE
 from arbig.runtime.service import Life, Service
 from arbig.runtime.settings import Settings, SettingsError, load_settings
 
-OFFSET = 2600
+OFFSET = 2500
 DEATHS = ("st.after_apply:1", "st.before_send:1", "st.after_send:1")
 CHAIN = """
 from arbig import CtaTemplate

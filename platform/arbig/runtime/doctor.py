@@ -152,7 +152,8 @@ def ctp(settings: Settings) -> Iterator[Finding]:
         check_gateway(settings)
         check_library()
     except SettingsError as error:
-        yield Finding(level, "CTP", str(error))
+        found, _, mend = str(error).partition("; ")
+        yield Finding(level, "CTP", found, mend)
     else:
         yield Finding(
             "ok", "CTP", f"vnpy_ctp {importlib.metadata.version('vnpy_ctp')}; the way there: arbig doctor --ctp"

@@ -55,16 +55,17 @@ def house_status(settings: Settings, services: Sequence[ServiceStatus] | None = 
     own = {service.name: service.own for service in services}
     trading, gateway = own.get("trading", {}), own.get("gateway", {})
     connected = gateway.get("connected")
+    lamps = {} if settings.gateway == "sim" else gateway.get("lamps", {})  # a broker's two fronts
     return {
         "services": [service.as_json() for service in services],
         "connection": "UNKNOWN" if connected is None else "CONNECTED" if connected else "DISCONNECTED",
-        "lamps": gateway.get("lamps", {}),
+        "lamps": lamps,
         **{name: trading.get(name) for name in COUNTED},
         **{name: gateway.get(name) for name in CLOCK},
         "flattens": [f"flatten of {line}" for line in trading.get("flattens", ())],
         "alarms": [
             *_stricter(trading),
-            *_dark(gateway.get("lamps", {})),
+            *_dark(lamps),
             *_alarms(own.values()),
             *(_dead_letters(settings) if trading else ()),
         ],
