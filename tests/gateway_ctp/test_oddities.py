@@ -118,7 +118,7 @@ def test_a_wrong_password_is_sent_once(open_office: Offices) -> None:
             office.recorder.__init__()
             office.connector = office.new_connector(password=Secret("forgotten"))
             await office.start(wait=False)
-            await office.recorder.until(lambda: any("log-in: 3" in words for words in office.recorder.alarms))
+            await office.recorder.until(lambda: sum("log-in: 3" in words for words in office.recorder.alarms) == 2)
             assert await office.do(lambda truth: truth.count("reqAuthenticate")) == before + 1
 
     play(story())
