@@ -45,7 +45,8 @@ CAPITAL, SIZE, FEE = 1_000_000.0, 1000, 10.0
 GOLD = Instrument(
     symbol="au2512", exchange=Exchange.SHFE, product="au", name="au2512", english_name="au2512", size=SIZE,
     price_tick=0.02, night_close=time(2, 30), position_date_type="1", max_order_volume=500,
-    fees=FeeSchedule(open_by_lot=FEE, close_by_lot=FEE), margin_rate=0.1, last_trading_day=date(2025, 12, 15),
+    fees=FeeSchedule(open_by_lot=FEE, close_by_lot=FEE, close_today_by_lot=FEE),
+    margin_rate=0.1, last_trading_day=date(2025, 12, 15),
 )  # fmt: skip
 PRICES = st.integers(40_000, 40_100).map(lambda ticks: round(ticks * 0.02, 2))
 Evidence = OrderData | TradeData
