@@ -13,6 +13,8 @@ from pathlib import Path
 
 from arbig.domain.template import BaseTemplate, CtaTemplate, StrategyTemplate
 from arbig.runtime.clock import WallClock
+from arbig.runtime.deployment import REPLACED
+from arbig.runtime.files import lay_aside, write_whole
 from arbig.runtime.loader import StrategyFault, code_hash_of, load_class, strategies_of, try_text
 from arbig.runtime.settings import Settings
 
@@ -43,12 +45,8 @@ def save(settings: Settings, line: str, cell: str) -> Saved:
     class_name, warnings = checked(text, path)
     before = path.read_text(encoding="utf-8") if path.exists() else None
     if before != text:
-        if before is not None:
-            _lay_aside(settings, path, before)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.fresh")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
+        lay_aside(path, settings.data / REPLACED, WallClock().now())
+        write_whole(path, text)
     return Saved(load_class(path, class_name), path, _told(name, class_name, before, text, warnings))
 
 
@@ -108,12 +106,6 @@ def _where(error: Exception, path: Path) -> str:
     line = f"line {own[-1].lineno}: " if own else ""
     mend = f"; install it: uv pip install {error.name}" if isinstance(error, ModuleNotFoundError) and error.name else ""
     return f"{line}{type(error).__name__}: {error}{mend}"
-
-
-def _lay_aside(settings: Settings, path: Path, text: str) -> None:
-    aside = settings.data / "strategies" / "replaced"
-    aside.mkdir(parents=True, exist_ok=True)
-    (aside / f"{path.stem}-{WallClock().now():%Y%m%dT%H%M%S.%f}.py").write_text(text, encoding="utf-8")
 
 
 def _told(name: str, class_name: str, before: str | None, text: str, warnings: list[str]) -> str:

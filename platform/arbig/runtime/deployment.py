@@ -8,6 +8,9 @@ from pydantic import Field
 
 from arbig.runtime.files import Config
 
+REPLACED = "strategies/replaced"
+"""Under the data folder: what a deployment or a notebook cell took the place of."""
+
 
 class RiskConfig(Config):
     """The specification's block (8.1): percent of the average entry price, lots."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shutil
 from collections.abc import Hashable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -32,6 +34,23 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=BaseModel)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """The whole text or nothing of it, whenever the machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.fresh")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def lay_aside(path: Path, folder: Path, now: datetime) -> Path:
+    """A copy of the file, if there is one, under a name of its own; where it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{path.stem}-{now:%Y%m%dT%H%M%S.%f}{path.suffix}"
+    if path.exists():
+        shutil.copy2(path, target)
+    return target
 
 
 def load_yaml_model(path: Path, model: type[C]) -> C:

@@ -7,7 +7,6 @@ new version has been made once in a process of its own: a refusal changes nothin
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import Any
 import structlog
 import yaml
 
-from arbig.runtime.deployment import Deployment, Edit
-from arbig.runtime.files import SettingsError, validated
+from arbig.runtime.deployment import REPLACED, Deployment, Edit
+from arbig.runtime.files import SettingsError, lay_aside, validated, write_whole
 from arbig.runtime.loader import StrategyFault, find_class
-from arbig.runtime.settings import Settings
 from arbig.strategy.configuration import StrategyConfig, StrategyFile
 from arbig.strategy.engine import StrategyEngine
 from arbig.strategy.live import LiveStrategy, State
@@ -49,9 +47,9 @@ class Deployed:
 class Deployer:
     """One change at a time."""
 
-    def __init__(self, engine: StrategyEngine, settings: Settings, adopt: Callable[[LiveStrategy], None]) -> None:
+    def __init__(self, engine: StrategyEngine, adopt: Callable[[LiveStrategy], None]) -> None:
         self._engine = engine
-        self._settings = settings
+        self._settings = engine.house.settings
         self._adopt = adopt
         self._turn = asyncio.Lock()
 
@@ -106,22 +104,13 @@ class Deployer:
     # ---- how
 
     def _write(self, path: Path, config: StrategyConfig) -> None:
-        """Whole or not at all; a person may go on editing it, and finds what stood there before laid aside."""
+        """A person may go on editing it, and finds what stood there before laid aside."""
         values = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"enabled": True}
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lay_aside(path)
-        fresh = path.with_name(f".{path.name}.fresh")
-        fresh.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
     def _lay_aside(self, path: Path) -> Path:
-        """A copy under `data/strategies/replaced/`; where it is."""
-        aside = self._settings.data / "strategies" / "replaced"
-        aside.mkdir(parents=True, exist_ok=True)
-        target = aside / f"{path.stem}-{self._engine.house.clock.now():%Y%m%dT%H%M%S.%f}{path.suffix}"
-        if path.exists():
-            shutil.copy2(path, target)
-        return target
+        return lay_aside(path, self._settings.data / REPLACED, self._engine.house.clock.now())
 
     async def _put(self, there: LiveStrategy | None, config: StrategyConfig, force: bool) -> Deployed:
         name = config.strategy_name

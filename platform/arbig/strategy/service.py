@@ -88,7 +88,7 @@ class StrategyService(Service):
         )
         self.engine = engine = StrategyEngine(house, self._ask)
         self.subscriber = DataSubscriber(self.bus, engine)
-        self.deployer = Deployer(engine, self.settings, self._adopt)
+        self.deployer = Deployer(engine, self._adopt)
         engine.read()
         await self._resync(engine)
         await self._subscribe(engine)
