@@ -160,10 +160,21 @@ def status(
 
 
 @app.command()
-def links(data: Data = None) -> None:
+def links(
+    viewer: Annotated[bool, typer.Option("--viewer", help="For somebody who may look, not act. 只读。")] = False,
+    data: Data = None,
+) -> None:
     """Print fresh links to the console and JupyterLab; each logs in once."""
+    from arbig.runtime import stack
+
     with one_line_errors():
-        _print_links(_settings(data))
+        settings = _settings(data)
+        if not viewer:
+            _print_links(settings)
+            return
+        typer.echo("A viewer's link logs in once; it shows everything and changes nothing. 只读链接，一次有效")
+        typer.echo(f"  console     {stack.viewers_link(settings)}")
+        typer.echo(f"  programs    ARBIG_TOKEN=$(cat {settings.run / 'viewer_token'})")
 
 
 @app.command()

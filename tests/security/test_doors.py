@@ -61,7 +61,8 @@ def knock(life: Life, doors: set[tuple[str, str]], headers: dict[str, str]) -> d
 def test_no_route_but_health_opens_without_the_token(life: Life) -> None:
     doors = doors_of(life) - {("GET", "/health")}
     assert {("GET", "/status"), ("GET", "/ready"), ("GET", "/metrics")} < doors
-    for headers in ({}, {"Authorization": "Bearer " + "0" * 64}, {"Authorization": "Basic YTpi"}):
+    viewer = {"Authorization": f"Bearer {life.settings.viewer_token}"}
+    for headers in ({}, viewer, {"Authorization": "Bearer " + "0" * 64}, {"Authorization": "Basic YTpi"}):
         assert dict.fromkeys(doors, 401) == knock(life, doors, headers)
     assert {("GET", "/health"): 200} == knock(life, {("GET", "/health")}, {})
 

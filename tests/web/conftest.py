@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 from arbig.bus.memory import MemoryBus
 from arbig.runtime.clock import WallClock
 from arbig.runtime.settings import PORTS, Settings, load_settings
+from arbig.web.door import Role
 from arbig.web.service import WebService
 
 ROOT = Path(__file__).parents[2]
@@ -124,15 +125,18 @@ class Web:
     def as_program(self) -> httpx.Client:
         return self.http(headers=self.bearer)
 
+    def as_viewer(self) -> httpx.Client:
+        return self.http(headers={"Authorization": f"Bearer {self.settings.viewer_token}"})
+
     @contextmanager
-    def as_browser(self) -> Iterator[httpx.Client]:
+    def as_browser(self, role: Role = "trader") -> Iterator[httpx.Client]:
         """Logged in by a ticket, with the cookie."""
         with self.http() as client:
-            client.get("/login", params={"ticket": self.ticket()})
+            client.get("/login", params={"ticket": self.ticket(role)})
             yield client
 
-    def ticket(self) -> str:
-        given: str = self.running.call(self.service.new_ticket)
+    def ticket(self, role: Role = "trader") -> str:
+        given: str = self.running.call(lambda: self.service.new_ticket(role))
         return given
 
     def start_sibling(self, name: str) -> None:

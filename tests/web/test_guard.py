@@ -53,6 +53,35 @@ def test_every_route_but_health_and_login_wants_a_token(web) -> None:
     assert {door: 401 for door in doors} == wrongly
 
 
+UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+def test_a_viewer_reads_every_page_and_moves_nothing(web) -> None:
+    """By token and by session: each question is let in, each action refused in one line before any route sees it."""
+    doors = {door for door in doors_of(web.app) if door[1] not in OPEN_PATHS and door[1] != "/logout"}
+    actions = {door for door in doors if door[0] in UNSAFE}
+    assert {("POST", "/api/v1/orders"), ("POST", "/api/v1/halt"), ("POST", "/api/v1/tickets")} <= actions
+    for name in ("gateway", "market", "trading", "strategy"):
+        web.start_sibling(name)
+    own = {"Origin": web.url, "X-Arbig": "1"}
+    with web.as_viewer() as program, web.as_browser("viewer") as browser:
+        for visitor, headers in ((program, {}), (browser, own)):
+            refused = {door: visitor.request(*door, headers=headers) for door in actions}
+            assert {403} == {answer.status_code for answer in refused.values()}
+            assert {True} == {"a viewer may look, not act" in answer.json()["detail"] for answer in refused.values()}
+            assert [] == [heard for heard in web.siblings.heard if heard[1] != "GET"]
+            admitted = {door: visitor.request(*door).status_code for door in doors - actions}
+            assert not {401, 403} & set(admitted.values()), admitted
+
+
+def test_a_viewers_websocket_is_open(web) -> None:
+    address = web.url.replace("http", "ws") + "/ws"
+    with connect(address, additional_headers={"Authorization": f"Bearer {web.settings.viewer_token}"}):
+        pass
+    with connect(f"{address}?ticket={web.ticket('viewer')}"):
+        pass
+
+
 def test_the_websocket_is_closed_to_strangers_and_to_foreign_pages(web) -> None:
     address = web.url.replace("http", "ws") + "/ws"
     with web.as_browser() as browser:

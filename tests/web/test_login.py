@@ -60,6 +60,22 @@ def test_after_five_wrong_tokens_even_the_right_one_waits(web) -> None:
         assert program.get("/api/v1/events").status_code == 200
 
 
+def test_a_viewers_link_leads_to_the_console_and_never_to_a_notebook(web) -> None:
+    with web.as_program() as program:
+        ticket = program.post("/api/v1/tickets", json={"role": "viewer"}).json()["ticket"]
+    with web.http() as browser:
+        answer = browser.get("/login", params={"ticket": ticket, "next": "jupyter"})
+        assert answer.headers["location"] == place(web, "console") + "/console"
+        found = browser.get("/api/v1/whoami").json()
+    assert ("viewer", "session", True) == (found["role"], found["by"], found["name"].startswith("viewer by session "))
+
+
+def test_the_form_takes_the_viewers_token_too(web) -> None:
+    with web.http(headers={"Origin": web.url}) as browser:
+        browser.post("/login", data={"token": web.settings.viewer_token})
+        assert "viewer" == browser.get("/api/v1/whoami").json()["role"]
+
+
 def test_log_out_ends_the_session_not_only_the_cookie(web) -> None:
     with web.as_browser() as browser:
         kept = dict(browser.cookies)

@@ -14,6 +14,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Unknown keys are ignored: a newer service may say more."""
 
 
+class Whoami(Answer, frozen=True, kw_only=True):
+    """`role` is trader or viewer."""
+
+    role: str
+    name: str = ""
+
+
 class Snapshot(Answer, frozen=True, kw_only=True):
     as_of: dict[str, str] = {}
 

@@ -6,6 +6,7 @@ async with ArbigClient() as arbig:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
@@ -25,11 +26,13 @@ from arbig.client.answers import (
     Positions,
     Strategies,
     Trades,
+    Whoami,
 )
 from arbig.domain.messages import Direction, Offset, OrderType
 from arbig.runtime.settings import load_settings
 
 API = "/api/v1"
+TOKEN_VARIABLE = "ARBIG_TOKEN"
 T = TypeVar("T")
 
 
@@ -45,6 +48,7 @@ class ArbigClient:
     """An async client. Without arguments it finds address and token in the run folder of the copy at hand."""
 
     def __init__(self, base_url: str | None = None, token: str | None = None, timeout_seconds: float = 5.0) -> None:
+        """`token`: the trader's or the viewer's; else ARBIG_TOKEN, else the trader's of the run folder."""
         self.base_url, self.token = _found(base_url, token)
         self._http = httpx.AsyncClient(
             base_url=self.base_url,
@@ -65,6 +69,9 @@ class ArbigClient:
         await self._http.aclose()
 
     # ---- questions
+
+    async def whoami(self) -> Whoami:
+        return await self._get("/whoami", Whoami)
 
     async def status(self) -> House:
         return await self._get("/status", House)
@@ -174,9 +181,9 @@ class ArbigClient:
         """How a run of a strategy began, with its source."""
         return await self._get(f"/strategies/{name}/runs/{run_id}", dict[str, Any])
 
-    async def ticket(self) -> str:
+    async def ticket(self, role: str = "trader") -> str:
         """A single-use log-in ticket for a browser."""
-        return str((await self._ask("POST", "/tickets", dict[str, Any]))["ticket"])
+        return str((await self._ask("POST", "/tickets", dict[str, Any], json={"role": role}))["ticket"])
 
     # ---- one way out
 
@@ -205,7 +212,8 @@ def no_stack(base_url: str) -> ClientError:
 
 
 def _found(base_url: str | None, token: str | None) -> tuple[str, str]:
-    if base_url is not None and token is not None:
+    token = token or os.environ.get(TOKEN_VARIABLE)
+    if base_url is not None and token:
         return base_url.rstrip("/"), token
     settings = load_settings()
     return (base_url or f"http://127.0.0.1:{settings.port('web')}").rstrip("/"), token or settings.token

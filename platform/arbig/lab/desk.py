@@ -46,13 +46,20 @@ class Desk:
     """The research desk of one house.
 
     `root`: the folder that holds `config/` and `strategies/` (default: found from the current folder upwards); `data`:
-    the house's data folder; `history`: the folder of the bars (default: `data/bars`, which Market fills).
+    the house's data folder; `history`: the folder of the bars (default: `data/bars`, which Market fills); `token`: what
+    Web is asked with, the trader's or the viewer's (default: `ARBIG_TOKEN`, else the trader's in `data/run/token`).
     Raises SettingsError, one line, when there is no such house.
     """
 
     def __init__(
-        self, root: Path | str | None = None, data: Path | str | None = None, history: Path | str | None = None
+        self,
+        root: Path | str | None = None,
+        data: Path | str | None = None,
+        history: Path | str | None = None,
+        *,
+        token: str | None = None,
     ) -> None:
+        self._token = token
         self.settings: Settings = load_settings(root=root, data=data)
         self._history_folder = Path(history) if history is not None else self.settings.data / "bars"
 
@@ -194,7 +201,7 @@ class Desk:
         """The way to the running services; made when first used."""
         from arbig.lab.live import Live
 
-        return Live(self.settings)
+        return Live(self.settings, self._token)
 
     def close(self) -> None:
         """Let go of the connection to the services; what runs there goes on."""

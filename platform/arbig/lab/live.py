@@ -7,6 +7,7 @@ here needs `await` and nothing collides with Jupyter's loop.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from arbig.client.client import ArbigClient, ClientError
+from arbig.client.client import TOKEN_VARIABLE, ArbigClient, ClientError
 from arbig.client.feed import Feed, News
 from arbig.domain.messages import SHANGHAI, Message, TradeData
 from arbig.runtime.settings import Settings
@@ -93,9 +94,9 @@ class Listening:
 class Live:
     """Questions and wishes to one running house."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, token: str | None = None) -> None:
         self._url = f"http://127.0.0.1:{settings.port('web')}"
-        self._token = settings.token
+        self._token = token or os.environ.get(TOKEN_VARIABLE) or settings.token
         self._client: ArbigClient | None = None
 
     def ask(self, question: Callable[[ArbigClient], Coroutine[Any, Any, T]]) -> T:

@@ -110,7 +110,7 @@ def run(kind: type[Service]) -> None:
     try:
         settings = load_settings()
         logs.configure(kind.name, settings.logs)
-        logs.hide((settings.token, settings.secret, settings.redis.password))
+        logs.hide((settings.token, settings.viewer_token, settings.secret, settings.redis.password))
     except SettingsError as error:
         sys.exit(_refuse(kind.name, error))
     sys.exit(_loop(_live(kind, settings)))

@@ -140,6 +140,11 @@ class Settings:
         return secret_file(self.run / "token")
 
     @cached_property
+    def viewer_token(self) -> str:
+        """Opens Web for looking only."""
+        return secret_file(self.run / "viewer_token")
+
+    @cached_property
     def secret(self) -> str:
         """Signs session cookies."""
         return secret_file(self.run / "secret")

@@ -179,6 +179,11 @@ class Links:
     interface: str
 
 
+def viewers_link(settings: Settings) -> str:
+    """A link to the console for somebody who may look and not act."""
+    return f"http://127.0.0.1:{settings.port('web')}/login?ticket={_ticket(settings, 'viewer')}"
+
+
 def links(settings: Settings) -> Links:
     """Links that log in by themselves, each once: the token never stands in an address."""
     home = f"http://127.0.0.1:{settings.port('web')}"
@@ -189,9 +194,9 @@ def links(settings: Settings) -> Links:
     )
 
 
-def _ticket(settings: Settings) -> str:
+def _ticket(settings: Settings, role: str = "trader") -> str:
     try:
-        return str(ask(settings, "web", "POST", "/api/v1/tickets")["ticket"])
+        return str(ask(settings, "web", "POST", "/api/v1/tickets", json={"role": role})["ticket"])
     except CallError as error:
         raise StackError(f"no log-in ticket: {error}; look at: arbig status") from None
 

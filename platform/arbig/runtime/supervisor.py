@@ -170,7 +170,7 @@ def _value(text: str | Path) -> str:
 def _record(settings: Settings) -> None:
     """Which ports this copy uses: so that `arbig status --data DIR` needs no --port-offset."""
     ports = {p.name: settings.port(p.name) for p in programs_of(settings) if p.probe in ("ready", "page")}
-    _ = settings.token, settings.secret
+    _ = settings.token, settings.viewer_token, settings.secret
     record = {"pid": os.getpid(), "port_offset": settings.port_offset, "ports": ports}
     (settings.run / "ports.json").write_text(json.dumps(record))
 

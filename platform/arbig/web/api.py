@@ -22,6 +22,8 @@ from arbig.runtime.halting import halt as halt_house
 from arbig.runtime.http import CallError, call
 from arbig.runtime.logs import read_logs, wanted_of
 from arbig.runtime.settings import Settings, SettingsError
+from arbig.web.door import TRADER, Role
+from arbig.web.guard import Visitor
 from arbig.web.hub import is_entry_id
 
 PREFIX = "/api/v1"
@@ -98,6 +100,14 @@ class Accepted(BaseModel):
     reason: str = Field(min_length=1, max_length=200)
 
 
+class TicketWish(BaseModel):
+    """Whom the ticket lets in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["trader", "viewer"] = TRADER
+
+
 class House(Protocol):
     """What the routes need of the service that carries them."""
 
@@ -109,7 +119,7 @@ class House(Protocol):
 
     async def events(self, after: str | None, limit: int) -> dict[str, Any]: ...
 
-    def new_ticket(self) -> str: ...
+    def new_ticket(self, role: Role) -> str: ...
 
 
 def api_of(house: House) -> APIRouter:
@@ -123,6 +133,12 @@ def api_of(house: House) -> APIRouter:
 
     def audit(request: Request, action: str, what: str) -> None:
         audited(house.settings, request, action, what)
+
+    @router.get("/whoami", tags=["log-in"])
+    async def whoami(request: Request) -> dict[str, Any]:
+        """Your role, `trader` or `viewer`, and how you came in."""
+        visitor = visitor_of(request)
+        return {"role": visitor.role, "name": str(visitor), "by": visitor.by}
 
     @router.get("/status", tags=["house"])
     async def status() -> dict[str, Any]:
@@ -158,11 +174,13 @@ def api_of(house: House) -> APIRouter:
         return await house.events(after, limit)
 
     @router.post("/tickets", tags=["log-in"], status_code=201)
-    async def ticket(request: Request) -> dict[str, Any]:
-        """A single-use log-in ticket for /login?ticket=..., valid for ten minutes. Asked with the token only."""
-        if request.scope["state"]["who"] != "token":
+    async def ticket(request: Request, wish: TicketWish | None = None) -> dict[str, Any]:
+        """A single-use log-in ticket for /login?ticket=..., valid for ten minutes, a trader's or a viewer's. Asked with
+        the trader's token only."""
+        if visitor_of(request).by != "token":
             raise HTTPException(403, "a ticket is given for the token only, not for a session")
-        return {"ticket": house.new_ticket(), "valid_seconds": 600}
+        role = TRADER if wish is None else wish.role
+        return {"ticket": house.new_ticket(role), "valid_seconds": 600, "role": role}
 
     @router.get("/ticks/{symbol}", tags=["market"])
     async def ticks(symbol: Symbol) -> Any:
@@ -329,7 +347,14 @@ async def asked(
 def audited(settings: Settings, request: Request, action: str, what: str) -> None:
     """A row of the trail for each thing that somebody does."""
     client = request.client.host if request.client else "?"
-    note(settings, f"web {request.scope.get('state', {}).get('who') or 'stranger'}", client, action, what)
+    visitor = request.scope.get("state", {}).get("visitor")
+    note(settings, f"web {visitor or 'stranger'}", client, action, what)
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Whom the guard has let in."""
+    visitor: Visitor = request.scope["state"]["visitor"]
+    return visitor
 
 
 def _word(flag: bool | None) -> str | None:

@@ -4,12 +4,13 @@ Asked for the page and again for its WebSocket."""
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
 from arbig.runtime.clock import WallClock
 from arbig.runtime.settings import Settings, load_settings
-from arbig.web.door import Sessions, cookie_name
+from arbig.web.door import Role, Sessions, cookie_name
 
 login_url = "/login"
 logout_url = "/logout"
@@ -25,11 +26,20 @@ HOSTS = ("127.0.0.1", "localhost")
 
 
 def get_user(handler: RequestHandler) -> str | None:
-    """Asked under a name of somebody else's that leads here (DNS rebinding), nobody is known."""
+    """The role. Asked under a name of somebody else's that leads here (DNS rebinding), nobody is known. The request
+    keeps the role for the page: what the browser sends along cannot change it."""
     if handler.request.host_name not in HOSTS:
         raise HTTPError(421)
     settings, sessions = _house()
-    return "trader" if sessions.is_open(handler.get_cookie(cookie_name(settings))) else None
+    session = sessions.session_of(handler.get_cookie(cookie_name(settings)))
+    handler.request.arbig_role = session.role if session else None  # type: ignore[attr-defined]
+    return session.role if session else None
+
+
+def role_of(request: Any) -> Role:
+    """The role a page is made for; `request` is `pn.state.curdoc.session_context.request`. Whoever is not known to be a
+    trader looks."""
+    return "trader" if getattr(request, "arbig_role", None) == "trader" else "viewer"
 
 
 def web_address(handler: RequestHandler, path: str) -> str:

@@ -1,14 +1,15 @@
 """Web's guard: looks at every request and every WebSocket before any route does.
 
 Order: Host (DNS rebinding), open paths, bearer token, session cookie; an unsafe method that comes by cookie must also
-name our own Origin and carry the header a foreign page cannot send. Loopback is not authentication.
+name our own Origin and carry the header a foreign page cannot send, and whoever comes is a trader: a viewer looks.
+Loopback is not authentication.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers
@@ -16,14 +17,25 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbig.runtime.settings import Settings
-from arbig.web.door import Door, cookie_name
+from arbig.web.door import TRADER, Door, Role, cookie_name
 
 OPEN_PATHS = frozenset({"/health", "/login"})
 PAGES = {"/": "console", "/docs": "docs"}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER = "x-arbig"
+LEAVING = "/logout"
 
-Who = Literal["token", "session", "ticket"]
+
+class Visitor(NamedTuple):
+    """Who has come in, by what, and as what. `name`: of a session."""
+
+    by: Literal["token", "session", "ticket"]
+    role: Role
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.role} by {self.by} {self.name}".rstrip()
+
 
 SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
@@ -70,13 +82,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            scope.setdefault("state", {})["who"] = self._admit(scope)
+            scope.setdefault("state", {})["visitor"] = self._admit(scope)
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, send)
             return
         await self._app(scope, receive, _with_security_headers(send))
 
-    def _admit(self, scope: Scope) -> Who | None:
+    def _admit(self, scope: Scope) -> Visitor | None:
         headers = Headers(scope=scope)
         if headers.get("host", "") not in self._hosts:
             raise Refusal(421, f"Host {headers.get('host', '')!r} is not this server; open http://127.0.0.1 instead")
@@ -85,37 +97,46 @@ class Guard:
             return self._admit_socket(scope, headers, origin)
         return self._admit_request(scope, headers, origin)
 
-    def _admit_request(self, scope: Scope, headers: Headers, origin: str | None) -> Who | None:
+    def _admit_request(self, scope: Scope, headers: Headers, origin: str | None) -> Visitor | None:
         safe = scope["method"] in SAFE_METHODS
         if scope["path"] in OPEN_PATHS:
             if not safe and origin not in self._origins:
                 raise Refusal(403, f"Origin {origin!r} may not log in here")
             return None
+        visitor = self._visitor(headers)
+        if not safe and visitor.by == "session" and (origin not in self._origins or CSRF_HEADER not in headers):
+            raise Refusal(403, f"a {scope['method']} by cookie needs our own Origin and the header X-Arbig")
+        if not safe and visitor.role != TRADER and scope["path"] != LEAVING:
+            raise Refusal(403, f"a viewer may look, not act: {scope['method']} needs the trader's token or link")
+        return visitor
+
+    def _visitor(self, headers: Headers) -> Visitor:
         if "authorization" in headers:
             return self._bearer(headers["authorization"])
-        if not self._door().is_open(_cookie(headers, self._cookie)):
+        session = self._door().session_of(_cookie(headers, self._cookie))
+        if session is None:
             raise Refusal(401, "log in, or send the header Authorization: Bearer with the token of data/run/token")
-        if not safe and (origin not in self._origins or CSRF_HEADER not in headers):
-            raise Refusal(403, f"a {scope['method']} by cookie needs our own Origin and the header X-Arbig")
-        return "session"
+        return Visitor("session", session.role, session.name)
 
-    def _admit_socket(self, scope: Scope, headers: Headers, origin: str | None) -> Who:
+    def _admit_socket(self, scope: Scope, headers: Headers, origin: str | None) -> Visitor:
         if origin is not None and origin not in self._origins:
             raise Refusal(403, f"Origin {origin!r} may not open a WebSocket here")
         if "authorization" in headers:
             return self._bearer(headers["authorization"])
         ticket = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])[0]
-        if ticket and self._door().take_ticket(ticket):
-            return "ticket"
-        if origin is not None and self._door().is_open(_cookie(headers, self._cookie)):
-            return "session"
+        if ticket and (role := self._door().take_ticket(ticket)):
+            return Visitor("ticket", role)
+        session = self._door().session_of(_cookie(headers, self._cookie))
+        if origin is not None and session is not None:
+            return Visitor("session", session.role, session.name)
         raise Refusal(401, "a WebSocket needs the bearer token, a ticket or a session")
 
-    def _bearer(self, header: str) -> Who:
+    def _bearer(self, header: str) -> Visitor:
         scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or not self._door().is_token(token.strip()):
-            raise Refusal(401, "wrong token: expected the content of data/run/token")
-        return "token"
+        role = self._door().role_of(token.strip()) if scheme.lower() == "bearer" else None
+        if role is None:
+            raise Refusal(401, "wrong token: expected the content of data/run/token, or of viewer_token beside it")
+        return Visitor("token", role)
 
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

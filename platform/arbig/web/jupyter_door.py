@@ -1,4 +1,8 @@
-"""JupyterLab's door: its own token, or Web's session. Whoever has neither is sent to Web's log-in."""
+"""JupyterLab's door: its own token, or a trader's session of Web's. Whoever has neither is sent to Web's log-in.
+
+A notebook runs what is typed with the rights of this account and can read every file of it, the trader's token too: a
+viewer does not come in here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from tornado.web import RequestHandler
 
 from arbig.runtime.clock import WallClock
 from arbig.runtime.settings import load_settings
-from arbig.web.door import Sessions, cookie_name
+from arbig.web.door import TRADER, Sessions, cookie_name
 
 
 class ToWebLogin(RequestHandler):
@@ -31,7 +35,8 @@ class HouseIdentity(IdentityProvider):  # type: ignore[misc]
         self._cookie = cookie_name(settings)
 
     async def _get_user(self, handler: RequestHandler) -> User | None:
-        if self._sessions.is_open(handler.get_cookie(self._cookie)):
+        session = self._sessions.session_of(handler.get_cookie(self._cookie))
+        if session is not None and session.role == TRADER:
             return User(username="trader", name="Trader", display_name="Trader")
         return await super()._get_user(handler)
 

@@ -28,8 +28,8 @@ from arbig.runtime.settings import Settings
 from arbig.runtime.status import house_status
 from arbig.web import pages
 from arbig.web.api import PREFIX, api_of, asked, audited
-from arbig.web.door import SESSION_SECONDS, Door, cookie_name
-from arbig.web.guard import Guard
+from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
+from arbig.web.guard import Guard, Visitor
 from arbig.web.hub import Hub, RequestError, Slow
 
 ABOUT = "Research-to-live trading for Chinese futures: what the services know and do, for people and programs."
@@ -116,8 +116,8 @@ class WebService(Service):
             "events": [{"id": entry.id, **json.loads(entry.payload)} for entry in chosen],
         }
 
-    def new_ticket(self) -> str:
-        return self.door.give_ticket()
+    def new_ticket(self, role: Role) -> str:
+        return self.door.give_ticket(role)
 
     def _view(self, service: str, path: str, **query: str) -> Any:
         async def view() -> dict[str, Any]:
@@ -145,7 +145,7 @@ class WebService(Service):
     def _page_routes(self, app: FastAPI) -> None:
         @app.get("/", include_in_schema=False)
         async def home(request: Request) -> Response:
-            return RedirectResponse(self._place("console", request), status_code=303)
+            return RedirectResponse(self._place("console", request, TRADER), status_code=303)
 
         @app.get("/docs", include_in_schema=False)
         async def reference() -> Response:
@@ -160,11 +160,11 @@ class WebService(Service):
         async def log_in(request: Request) -> Response:
             query = request.query_params
             after, language = query.get("next", "console"), query.get("lang") or _language(request)
-            if query.get("ticket") and self.door.take_ticket(query["ticket"]):
-                audited(self.settings, request, "log in", "by ticket")
-                return self._enter(request, after)
-            if self.door.is_open(request.cookies.get(cookie_name(self.settings))):
-                return _to(request, self._place(after, request))
+            if query.get("ticket") and (role := self.door.take_ticket(query["ticket"])):
+                audited(self.settings, request, "log in", f"{role} by ticket")
+                return self._enter(request, after, role)
+            if session := self.door.session_of(request.cookies.get(cookie_name(self.settings))):
+                return _to(request, self._place(after, request, session.role))
             return pages.log_in_page(language, after, problem="used" if query.get("ticket") else "")
 
         @app.post("/login", include_in_schema=False)
@@ -174,13 +174,14 @@ class WebService(Service):
             if waiting := self.door.brake.seconds_left():
                 return pages.log_in_page(language, after, "wait", seconds=round(waiting + 0.5), status=429)
             form = parse_qs((await _body(request)).decode("utf-8", "replace"))
-            if not self.door.is_token(form.get("token", [""])[0].strip()):
+            role = self.door.role_of(form.get("token", [""])[0].strip())
+            if role is None:
                 self.door.brake.failed()
                 audited(self.settings, request, "log-in refused", "wrong token")
                 return pages.log_in_page(language, after, "wrong", status=401)
             self.door.brake.succeeded()
-            audited(self.settings, request, "log in", "by token")
-            return self._enter(request, after)
+            audited(self.settings, request, "log in", f"{role} by token")
+            return self._enter(request, after, role)
 
         @app.api_route("/logout", methods=["GET", "POST"], include_in_schema=False)
         async def log_out(request: Request) -> Response:
@@ -190,31 +191,34 @@ class WebService(Service):
             answer.delete_cookie(cookie_name(self.settings), httponly=True, samesite="strict")
             return answer
 
-    def _enter(self, request: Request, after: str) -> Response:
-        answer = _to(request, self._place(after, request))
+    def _enter(self, request: Request, after: str, role: Role) -> Response:
+        answer = _to(request, self._place(after, request, role))
         answer.set_cookie(
             cookie_name(self.settings),
-            self.door.make(),
+            self.door.make(role),
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="strict",
         )
         return answer
 
-    def _place(self, name: str, request: Request) -> str:
-        """Where a log-in leads: one of three places on the host name the browser used, never a foreign address."""
+    def _place(self, name: str, request: Request, role: Role) -> str:
+        """Where a log-in leads: one of three places on the host name the browser used, never a foreign address. A
+        notebook runs what is typed with the rights of this account: no place for a viewer."""
         host = request.url.hostname or "127.0.0.1"
         places = {
             "console": f"http://{host}:{self.settings.port('console')}/console",
             "jupyter": f"http://{host}:{self.settings.port('jupyter')}/lab",
             "docs": "/docs",
         }
-        return places.get(name, places["console"])
+        wanted = "console" if role != TRADER and name == "jupyter" else name
+        return places.get(wanted, places["console"])
 
     async def _serve_socket(self, websocket: WebSocket) -> None:
         await websocket.accept()
         cookie = websocket.cookies.get(cookie_name(self.settings))
-        session = websocket.scope["state"]["who"] == "session"
+        visitor: Visitor = websocket.scope["state"]["visitor"]
+        session = visitor.by == "session"
         code, reason = 1000, ""
         try:
             await self.hub.serve(websocket, _texts(websocket), (lambda: self.door.is_open(cookie)) if session else None)
