@@ -83,7 +83,7 @@ def test_a_newer_schema_is_refused_in_one_line(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "trading.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0099'")
     connection.close()
-    with pytest.raises(StoreError, match=r"trading.db has schema 0099, newer than this build's 0006"):
+    with pytest.raises(StoreError, match=rf"trading.db has schema 0099, newer than this build's {tables.HEAD}"):
         Database.open(tmp_path / "trading.db")
 
 

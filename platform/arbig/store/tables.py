@@ -205,6 +205,24 @@ flattens = Table(
     Column("changed_at", ShanghaiTime, nullable=False),
 )
 
+rolls = Table(
+    "rolls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("strategy_name", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("was", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since", ShanghaiTime, nullable=False),
+    Column("changed_at", ShanghaiTime, nullable=False),
+    Column("lots", Integer),
+    Column("stopping", Boolean, nullable=False),
+)
+
 differences = Table(
     "differences",
     metadata,
@@ -254,5 +272,5 @@ reconciled_days = Table(
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 """Alembic's own table, read without alembic."""
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
