@@ -23,6 +23,7 @@ from arbig.lab.spaces import Between, SweepError, first_set, proposals, read_spa
 from arbig.lab.sweeps import Row, Sweep, statistic_names
 from arbig.lab.trials import Count, Ledger, Trial
 from arbig.lab.walkforward import Forward
+from arbig.runtime.research import Archive
 
 FIRST, LAST = date(2025, 1, 2), date(2025, 6, 30)
 JOB = Job("0", "Swing", "code", "Swing", ("au2512.SHFE",), {}, 1e6, Matching.VNPY, Costs(), {}, {}, 60, (), (), ())
@@ -203,6 +204,16 @@ def test_one_parameter_is_a_line_and_a_failed_set_leaves_a_hole(tmp_path):
     assert math.isnan(grid(sweep, "fast", None, "target").loc["", 7])
     assert sweep.heatmap().save(tmp_path / "line.html").exists()
     assert sweep.rows["target"].tolist()[:2] == [1.0, 0.5]
+
+
+def test_a_sweep_is_saved_as_a_page_and_listed_by_its_winner_and_its_trials(tmp_path):
+    sweep = replace(square(), data=tmp_path)
+    page = sweep.save().read_text()
+    assert "Best sets" in page and "probability of any skill" in page
+    (item,) = Archive.of(tmp_path).items()
+    assert (item.kind, item.figures["trials"], item.figures["sets"]) == ("sweep", sweep.tried, 6)
+    assert item.figures["sharpe"] == sweep.finished[0].statistics["sharpe"]
+    assert sweep.heatmap().save().parent == tmp_path / "research"
 
 
 def test_other_parameters_are_shown_at_their_best():

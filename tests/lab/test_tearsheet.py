@@ -28,6 +28,7 @@ from arbig.lab.downsampling import Candles, candles, group_size, grouped, packed
 from arbig.lab.results import BacktestResult
 from arbig.lab.sheet import SheetError
 from arbig.lab.tearsheet import tearsheet
+from arbig.runtime.research import Archive
 
 ROOT = Path(__file__).parents[2]
 START, END = "2025-10-09", "2025-10-24"
@@ -136,6 +137,15 @@ def test_the_file_is_one_and_its_folder_is_made(run, tmp_path):
     assert path.stat().st_size < 3_000_000
     markup = re.sub(r"(<script[^>]*>).*?</script>", r"\1", path.read_text("utf-8"), flags=re.DOTALL)
     assert not re.findall(r'(?:src|href)="(?!data:)|url\((?!data:)|@import', markup)
+
+
+def test_without_a_path_it_goes_to_the_archive_with_its_figures_and_the_count_of_trials(desk, run):
+    path = run.tearsheet().save()
+    assert path.parent == desk.settings.data / "research" and path.name.endswith("-Swing.html")
+    (item,) = [one for one in Archive.of(desk.settings.data).items() if one.id == path.stem]
+    assert (item.kind, item.figures["sharpe"]) == ("tearsheet", run.statistics["sharpe"])
+    assert item.figures["trials"] >= 1 and item.figures["contracts"] == "au2512.SHFE"
+    assert desk.compare([run]).save().parent == path.parent
 
 
 def test_a_place_that_cannot_be_written_is_one_line(run, tmp_path):

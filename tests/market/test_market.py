@@ -304,6 +304,9 @@ def test_bars_are_answered_in_any_window_with_gaps_by_name(house: Any, gateway: 
         ]
         assert len((await house.get("/bars/au2512?limit=2")).json()["bars"]) == 2
         assert len((await house.get("/bars/au2512")).json()["bars"]) == 79
+        older = (await house.get("/bars/au2512?limit=2&until=2025-10-14T21:01:00")).json()["bars"]
+        assert [bar["datetime"][5:16] for bar in older] == ["10-14T10:14", "10-14T21:00"], "panned back, day to day"
+        assert (await house.get("/bars/au2512?until=2025-10-01T09:00:00")).json()["bars"] == []
         for interval, count in (("3m", 25), ("5m", 15), ("15m", 5), ("30m", 3), ("60m", 2), ("1h", 2), ("d", 1)):
             answer = (await house.get(f"/bars/au2512?interval={interval}&since=2025-10-14T09:00&limit=90")).json()
             earlier = [bar for bar in answer["bars"] if bar["trading_day"] == "2025-10-14"]
@@ -332,6 +335,7 @@ def test_days_without_bars_are_gaps(house: Any, gateway: Any, flow: Any, kit: An
     [
         ("interval=7m", "interval: found '7m', expected one of 1m, 3m, 5m, 15m, 30m, 60m, 1h, d"),
         ("since=yesterday", "since: found 'yesterday', expected a time such as 2025-10-15T21:00:00"),
+        ("until=later", "until: found 'later', expected a time such as 2025-10-15T21:00:00"),
         ("limit=0", "limit: found '0', expected an integer of 1 or more"),
         ("limit=all", "limit: found 'all', expected an integer of 1 or more"),
     ],

@@ -21,6 +21,7 @@ QUERIES = [
     ("/trades?since=2025-10-09T09:00:00", "trading", "/trades", {"since": "2025-10-09T09:00:00"}),
     ("/ticks/au2512", "market", "/ticks/au2512", {}),
     ("/bars/au2512?interval=5m&limit=3", "market", "/bars/au2512", {"interval": "5m", "limit": "3"}),
+    ("/bars/au2512?until=2025-10-09T09:00:00", "market", "/bars/au2512", {"until": "2025-10-09T09:00:00"}),
     ("/strategies", "strategy", "/strategies", {}),
     ("/instruments", "gateway", "/contracts", {}),
     ("/clock", "gateway", "/clock", {}),

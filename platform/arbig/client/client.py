@@ -80,9 +80,16 @@ class ArbigClient:
         return await self._get(f"/ticks/{symbol}", LastTick)
 
     async def bars(
-        self, symbol: str, interval: str = "1m", since: datetime | None = None, limit: int | None = None
+        self,
+        symbol: str,
+        interval: str = "1m",
+        since: datetime | None = None,
+        limit: int | None = None,
+        until: datetime | None = None,
     ) -> Bars:
-        return await self._get(f"/bars/{symbol}", Bars, interval=interval, since=_wire(since), limit=limit)
+        """Finished bars from `since` to before `until`, the newest `limit` of them, oldest first."""
+        span = {"since": _wire(since), "until": _wire(until)}
+        return await self._get(f"/bars/{symbol}", Bars, interval=interval, limit=limit, **span)
 
     async def instruments(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await self._get("/instruments", dict[str, Any]))["contracts"]
@@ -109,6 +116,16 @@ class ArbigClient:
     async def logs(self, **wanted: str | int | None) -> list[dict[str, Any]]:
         """The newest lines; `service= level= grep= since= limit=`."""
         found: list[dict[str, Any]] = (await self._get("/logs", dict[str, Any], **wanted))["records"]
+        return found
+
+    async def research(self) -> list[dict[str, Any]]:
+        """What was saved to the archive, newest first, with its figures."""
+        found: list[dict[str, Any]] = (await self._get("/research", dict[str, Any]))["items"]
+        return found
+
+    async def strategy_classes(self) -> list[dict[str, Any]]:
+        """What can be deployed: class, file, parameters with kind and default."""
+        found: list[dict[str, Any]] = (await self._get("/strategy-classes", dict[str, Any]))["classes"]
         return found
 
     # ---- actions

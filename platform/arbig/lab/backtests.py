@@ -52,9 +52,9 @@ def backtest(
     )
     with counted("backtest", progress) as tell:
         try:
-            return BacktestResult(_counted(desk, run(made, tell)))
+            return BacktestResult(_counted(desk, run(made, tell)), desk.settings.data)
         except Interrupted as stopped:
-            return BacktestResult(stopped.result)
+            return BacktestResult(stopped.result, desk.settings.data)
 
 
 def _counted(desk: Desk, result: Result) -> Result:

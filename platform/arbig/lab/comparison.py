@@ -10,7 +10,7 @@ import pandas as pd
 
 from arbig.lab.charts import LINES, equity_chart
 from arbig.lab.results import BacktestResult
-from arbig.lab.sheet import Part, Rows, Sheet, SheetError, both, cell, heading
+from arbig.lab.sheet import Kept, Part, Rows, Sheet, SheetError, both, cell, heading
 from arbig.lab.tearsheet import FIGURES, Run, written
 
 
@@ -28,7 +28,9 @@ def compare(results: Sequence[BacktestResult] | Mapping[str, BacktestResult]) ->
         raise SheetError("compare: found no results, expected at least one; write compare([first, second])")
     title = f"Comparison of {len(runs)} runs"
     statistics = pd.DataFrame({name: dict(run.statistics) for name, run in runs.items()})
-    return Comparison(title, lambda: _rows(title, runs), lambda: _figures(runs), statistics)
+    first = next(iter(_named(results).values()))
+    kept = Kept("comparison", "comparison", lambda: {"strategies": ", ".join(runs)}, first.data)
+    return Comparison(title, lambda: _rows(title, runs), lambda: _figures(runs), statistics, kept=kept)
 
 
 def _named(results: Sequence[BacktestResult] | Mapping[str, BacktestResult]) -> Mapping[str, BacktestResult]:

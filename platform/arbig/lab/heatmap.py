@@ -14,6 +14,7 @@ import pandas as pd
 
 from arbig.lab.sheet import Part, Rows, Sheet
 from arbig.lab.spaces import SweepError
+from arbig.lab.sweep_page import kept_of
 from arbig.runtime.loader import suggest
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def heatmap(sweep: Sweep, x: str | None, y: str | None, value: str) -> Sheet:
         drawn = _line(sweep, across, value) if up is None else _squares(sweep, across, up, value)
         return [[Part("heatmap", model=drawn)]]
 
-    return Sheet(title, make, lambda: table(sweep, across, up, value))
+    return Sheet(title, make, lambda: table(sweep, across, up, value), kept=kept_of(sweep, "heatmap"))
 
 
 def grid(sweep: Sweep, across: str, up: str | None, value: str) -> pd.DataFrame:

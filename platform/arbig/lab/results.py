@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -76,9 +77,11 @@ DAY_COLUMNS = (
 @dataclass(frozen=True, eq=False, repr=False)
 class BacktestResult:
     """A `Result` with tables: `.trades .orders .stop_orders .positions` one row each, `.daily` one row per trading day
-    and strategy, `.equity` yuan by trading day (all strategies together)."""
+    and strategy, `.equity` yuan by trading day (all strategies together). `data`: the folder of the house it was run
+    in, where its tearsheet is archived."""
 
     result: Result
+    data: Path | None = None
 
     @property
     def plan(self) -> Plan:

@@ -6,8 +6,8 @@ The file needs no network: scripts, styles and data are inside it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from jinja2 import Template
 from markupsafe import Markup
 
 from arbig.lab.charts import asset
+from arbig.runtime.research import Archive, Kind
+from arbig.runtime.settings import load_settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,21 @@ class SheetError(ValueError):
     """A sheet that cannot be made or written: one line."""
 
 
+@dataclass(frozen=True)
+class Kept:
+    """How a sheet stands in the archive of research: the folder of data (of the copy at hand when None), its short
+    name, and the figures by which it is listed."""
+
+    kind: Kind
+    name: str
+    figures: Callable[[], Mapping[str, Any]]
+    data: Path | None = None
+
+    @property
+    def archive(self) -> Archive:
+        return Archive.of(self.data or load_settings().data)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Sheet:
     """`make`: its tiles, row by row, made anew for every page. `brief`: what stays where scripts are not kept."""
@@ -47,9 +64,13 @@ class Sheet:
     title: str
     make: Callable[[], Rows]
     brief: Callable[[], str]
+    kept: Kept | None = field(default=None, kw_only=True)
 
-    def save(self, path: Path | str) -> Path:
-        """Writes one HTML file and gives its path. Raises SheetError when it cannot be written."""
+    def save(self, path: Path | str | None = None) -> Path:
+        """Writes one HTML file and gives its path; without one it goes to the archive, `data/research/`, where the
+        console's page Research lists it. Raises SheetError when it cannot be written."""
+        if path is None:
+            return self._archived()
         target = Path(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +78,15 @@ class Sheet:
         except OSError as error:
             raise SheetError(f"tearsheet: cannot write {target}: {error.strerror}; choose another path") from error
         return target
+
+    def _archived(self) -> Path:
+        if self.kept is None:
+            raise SheetError("save: found no path, and this sheet has no place in the archive; write a path")
+        archive = self.kept.archive
+        try:
+            return archive.keep(self.kept.kind, self.kept.name, self.title, self.kept.figures(), self.html())
+        except OSError as error:
+            raise SheetError(f"save: cannot write {archive.folder}: {error.strerror}; choose a path") from error
 
     def html(self) -> str:
         rows = [[_marked(part) for part in row] for row in self.make()]

@@ -87,6 +87,7 @@ class Sweep:
     counted: Count
     folder: Path
     remarks: tuple[str, ...] = ()
+    data: Path | None = None
 
     @property
     def target_name(self) -> str:
@@ -154,6 +155,16 @@ class Sweep:
         from arbig.lab.heatmap import heatmap
 
         return heatmap(self, x, y, value)
+
+    def page(self) -> Sheet:
+        """The search on one page: how much of it is luck, the picture, the best sets."""
+        from arbig.lab.sweep_page import sweep_page
+
+        return sweep_page(self)
+
+    def save(self, path: Path | str | None = None) -> Path:
+        """The page as one HTML file; without a path it goes to the archive, `data/research/`."""
+        return self.page().save(path)
 
     @property
     def _winner(self) -> Row:
@@ -311,6 +322,7 @@ class Session:
     space: Mapping[str, Values]
     target: Target
     ledger: Ledger
+    data: Path
 
     @classmethod
     def of(
@@ -333,7 +345,7 @@ class Session:
         job = job_of(plan, source, warmup_days)
         own = data / "sweeps" / f"{job.class_name}-{'+'.join(job.vt_symbols)}-{job.fingerprint[:12]}"
         place = Path(folder) if folder is not None else own
-        return cls(plan, source, job, place, space, target, Ledger(data, job.class_name, job.vt_symbols))
+        return cls(plan, source, job, place, space, target, Ledger(data, job.class_name, job.vt_symbols), data)
 
     @property
     def rows(self) -> Lines:
@@ -515,6 +527,7 @@ class Campaign:
             counted=session.ledger.count(start, end, session.job.setting),
             folder=session.folder,
             remarks=tuple(remarks),
+            data=session.data,
         )
 
     def _words(self, best: Row) -> str:

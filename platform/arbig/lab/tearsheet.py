@@ -59,7 +59,8 @@ from arbig.lab.charts import (
 )
 from arbig.lab.downsampling import candles
 from arbig.lab.results import BacktestResult
-from arbig.lab.sheet import Part, Rows, Sheet, both, cell, heading, table
+from arbig.lab.sheet import Kept, Part, Rows, Sheet, both, cell, heading, table
+from arbig.lab.trials import trials_of
 
 MOST_CHARTS = 6
 MONTHS = range(1, 13)
@@ -68,7 +69,20 @@ MONTHS = range(1, 13)
 def tearsheet(result: BacktestResult) -> Tearsheet:
     """The page of a run: `.save(path)` writes one HTML file, `panel.panel(it)` is a Panel column."""
     run = Run(result.result)
-    return Tearsheet(run.title, lambda: _rows(run), lambda: _brief(run))
+    kept = Kept("tearsheet", run.names, lambda: _figures_kept(run, result), result.data)
+    return Tearsheet(run.title, lambda: _rows(run), lambda: _brief(run), kept=kept)
+
+
+def _figures_kept(run: Run, result: BacktestResult) -> dict[str, Any]:
+    """What the archive lists it by."""
+    return {
+        "strategies": run.names,
+        "contracts": ", ".join(run.plan.series),
+        "start": run.plan.start.isoformat(),
+        "end": run.plan.end.isoformat(),
+        "trials": trials_of(run.plan, result.data),
+        **run.statistics,
+    }
 
 
 class Tearsheet(Sheet):
@@ -103,9 +117,12 @@ class Run:
         return sum(one.capital for one in self.plan.strategies)
 
     @property
+    def names(self) -> str:
+        return ", ".join(one.name for one in self.plan.strategies)
+
+    @property
     def title(self) -> str:
-        names = ", ".join(one.name for one in self.plan.strategies)
-        return f"{names}: {self.plan.start} .. {self.plan.end}"
+        return f"{self.names}: {self.plan.start} .. {self.plan.end}"
 
     @cached_property
     def trips(self) -> tuple[RoundTrip, ...]:

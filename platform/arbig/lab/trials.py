@@ -16,8 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from arbig.backtest.overfitting import moments
+from arbig.backtest.plan import Plan
 from arbig.backtest.series import Floats
 from arbig.domain.template import BaseTemplate
+from arbig.lab.jobs import setting_of
 from arbig.lab.lines import Lines
 
 Key: TypeAlias = tuple[str, str, str, str, str]
@@ -85,6 +87,20 @@ class Ledger:
         if self._known is None:
             self._known = {trial.key: trial for trial in _trials(self._lines.read())}
         return self._known
+
+
+def trials_of(plan: Plan, data: Path | None) -> int | None:
+    """How many different sets were ever tried of the strategy of a plan on its days; of several strategies the most.
+    None where no ledger was kept."""
+    if data is None:
+        return None
+    counts = [
+        Ledger(data, one.kind.__name__, one.vt_symbols).count(
+            plan.start, plan.end, setting_of(plan.matching, one.capital, plan.costs, one.vt_symbols)
+        )
+        for one in plan.strategies
+    ]
+    return max((one.tried for one in counts), default=None)
 
 
 def trial_of(

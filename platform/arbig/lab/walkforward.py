@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,6 +146,15 @@ class WalkForward:
         """The probability that the true Sharpe ratio of the test days is above zero: no set was chosen on them."""
         sharpe, skewness, kurtosis = moments(self.returns)
         return probabilistic_sharpe(sharpe, 0.0, len(self.returns), skewness, kurtosis)
+
+    def save(self, path: Path | str | None = None) -> Path:
+        """The windows as one HTML page; without a path it goes to the archive, `data/research/`. Raises SweepError
+        when no window has finished."""
+        from arbig.lab.sweep_page import walk_forward_page
+
+        if not self.steps:
+            raise SweepError("walk_forward: no window has finished; there is nothing to save")
+        return walk_forward_page(self).save(path)
 
     def text(self) -> str:
         """The summary and the windows, for a terminal."""

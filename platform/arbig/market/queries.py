@@ -41,18 +41,19 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Bars from `since` on (all without it), the newest `limit` of them."""
+    """Bars from `since` on (all without it) to before `until` (to now without it), the newest `limit` of them."""
 
     length: Length
     since: datetime | None
     limit: int | None
+    until: datetime | None = None
 
 
-def question(interval: str, since: str | None, limit: str | None) -> Question:
+def question(interval: str, since: str | None, limit: str | None, until: str | None = None) -> Question:
     """The query's words as values. Raises QueryError."""
     if interval not in INTERVALS:
         raise QueryError(f"interval: found {interval!r}, expected one of {', '.join(INTERVALS)}")
-    return Question(INTERVALS[interval], _since(since), _limit(limit))
+    return Question(INTERVALS[interval], _time("since", since), _limit(limit), _time("until", until))
 
 
 async def answer(
@@ -61,12 +62,16 @@ async def answer(
     """The finished bars, oldest first, and the gaps among them and before them back to `since`. Lets others work
     between two days: a long answer must not hold up the ticks."""
     days = [day for day in cache.days(symbol) if asked.since is None or _ends(sessions, day) > asked.since]
+    last_day = days[-1] if days else None
+    if asked.until is not None:
+        days = [day for day in days if _begins(sessions, day) < asked.until]
     bars: list[BarData] = []
     first_day: date | None = None
     for day in reversed(days):
         if asked.limit is not None and len(bars) >= asked.limit:
             break
-        bars = _windows(cache.day(symbol, day), sessions, asked.length, is_over=day != days[-1]) + bars
+        found = _windows(cache.day(symbol, day), sessions, asked.length, is_over=day != last_day)
+        bars = [bar for bar in found if asked.until is None or bar.datetime < asked.until] + bars
         first_day = day
         await asyncio.sleep(0)
     if asked.since is not None:
@@ -127,17 +132,21 @@ def _windows(bars: list[BarData], sessions: Sessions, length: Length, is_over: b
     return windows + (generator.on_time(_ends(sessions, day) + WINDOW_GRACE) if is_over else [])
 
 
+def _begins(sessions: Sessions, day: date) -> datetime:
+    return sessions.segments(day)[0].start
+
+
 def _ends(sessions: Sessions, day: date) -> datetime:
     return sessions.segments(day)[-1].end
 
 
-def _since(text: str | None) -> datetime | None:
+def _time(name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text.replace(" ", "T"))
     except ValueError:
-        raise QueryError(f"since: found {text!r}, expected a time such as 2025-10-15T21:00:00") from None
+        raise QueryError(f"{name}: found {text!r}, expected a time such as 2025-10-15T21:00:00") from None
     return found.replace(tzinfo=SHANGHAI) if found.tzinfo is None else found.astimezone(SHANGHAI)
 
 

@@ -214,9 +214,13 @@ class MarketService(Service):
 
         @app.get("/bars/{symbol}")
         async def bars(
-            symbol: str, interval: str = "1m", since: str | None = None, limit: str | None = None
+            symbol: str,
+            interval: str = "1m",
+            since: str | None = None,
+            limit: str | None = None,
+            until: str | None = None,
         ) -> Response:
-            return await self._answer_bars(symbol, interval, since, limit)
+            return await self._answer_bars(symbol, interval, since, limit, until)
 
     def _answer_tick(self, symbol: str) -> Response:
         try:
@@ -226,10 +230,12 @@ class MarketService(Service):
         tick = self._cache.ticks.get(symbol)
         return _json({"symbol": symbol, "tick": msgspec.Raw(encode(tick)) if tick is not None else None})
 
-    async def _answer_bars(self, symbol: str, interval: str, since: str | None, limit: str | None) -> Response:
+    async def _answer_bars(
+        self, symbol: str, interval: str, since: str | None, limit: str | None, until: str | None
+    ) -> Response:
         try:
             symbol = self._hours.book.get(symbol).symbol
-            asked = question(interval, since, limit)
+            asked = question(interval, since, limit, until)
             await asyncio.shield(self._filled(symbol))
             bars, missing = await answer(asked, self._cache, symbol, self._hours.of(symbol))
         except UnknownSymbol as error:

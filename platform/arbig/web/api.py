@@ -191,11 +191,12 @@ def api_of(house: House) -> APIRouter:
         symbol: Symbol,
         interval: str = Query("1m", pattern=r"^(\d{1,3}m|1h|d|1d)$"),
         since: datetime | None = None,
+        until: datetime | None = None,
         limit: Limit = 500,
     ) -> Any:
-        """Bars stamped with their first minute, oldest first."""
-        naive = since.replace(tzinfo=None).isoformat() if since else None
-        return await ask("market", "GET", f"/bars/{symbol}", interval=interval, since=naive, limit=limit)
+        """Bars stamped with their first minute, oldest first: from `since` to before `until`, the newest `limit`."""
+        span = {"since": _naive(since), "until": _naive(until)}
+        return await ask("market", "GET", f"/bars/{symbol}", interval=interval, limit=limit, **span)
 
     @router.get("/instruments", tags=["market"])
     async def instruments() -> Any:
@@ -251,8 +252,7 @@ def api_of(house: House) -> APIRouter:
 
     @router.get("/trades", tags=["trading"])
     async def trades(since: datetime | None = None) -> Any:
-        naive = since.replace(tzinfo=None).isoformat() if since else None
-        return await ask("trading", "GET", "/trades", since=naive)
+        return await ask("trading", "GET", "/trades", since=_naive(since))
 
     @router.get("/trading/state", tags=["trading"])
     async def trading_state() -> Any:
@@ -355,6 +355,10 @@ def visitor_of(request: Request) -> Visitor:
     """Whom the guard has let in."""
     visitor: Visitor = request.scope["state"]["visitor"]
     return visitor
+
+
+def _naive(time: datetime | None) -> str | None:
+    return time.replace(tzinfo=None).isoformat() if time else None
 
 
 def _word(flag: bool | None) -> str | None:

@@ -49,6 +49,8 @@ SECURITY_HEADERS = (
     ),
 )
 
+FRAMING = frozenset({b"content-security-policy", b"x-frame-options"})
+
 
 def own_hosts(settings: Settings) -> frozenset[str]:
     port = settings.port("web")
@@ -165,7 +167,10 @@ def _cookie(headers: Headers, name: str) -> str | None:
 def _with_security_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+            own = [*message.get("headers", ())]
+            spoken = {name for name, _ in own}
+            left_out = FRAMING if FRAMING & spoken else frozenset()  # a page that says itself who may frame it
+            message["headers"] = [*own, *(pair for pair in SECURITY_HEADERS if pair[0] not in left_out)]
         await send(message)
 
     return sending

@@ -29,7 +29,7 @@ def sandboxed(settings: Settings) -> dict[str, str]:
         "font-src data:",
         f"frame-ancestors http://127.0.0.1:{console} http://localhost:{console}",
     )
-    return {"Content-Security-Policy": "; ".join(policy), "X-Frame-Options": ""}
+    return {"Content-Security-Policy": "; ".join(policy)}
 
 
 def research_of(settings: Settings) -> APIRouter:

@@ -28,9 +28,11 @@ from arbig.runtime.settings import Settings
 from arbig.runtime.status import house_status
 from arbig.web import pages
 from arbig.web.api import PREFIX, api_of, asked, audited
+from arbig.web.catalogue import catalogue_of
 from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
 from arbig.web.guard import Guard, Visitor
 from arbig.web.hub import Hub, RequestError, Slow
+from arbig.web.research import research_of
 
 ABOUT = "Research-to-live trading for Chinese futures: what the services know and do, for people and programs."
 OPENAPI = f"{PREFIX}/openapi.json"
@@ -134,6 +136,8 @@ class WebService(Service):
     def routes(self, app: FastAPI) -> None:
         app.add_middleware(Guard, settings=self.settings, door=lambda: self.door)
         app.include_router(api_of(self))
+        app.include_router(research_of(self.settings))
+        app.include_router(catalogue_of(self.settings))
         app.mount(pages.DOC_ASSETS_URL, StaticFiles(directory=Path(pages.DOC_ASSETS)), name="assets")
         self._page_routes(app)
         self._log_in_routes(app)
