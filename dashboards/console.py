@@ -2,11 +2,20 @@
 
 import panel as pn
 from views.board import shared_board
-from views.page import LOOK_MILLISECONDS, Page
+from views.shell import LOOK_MILLISECONDS, Shell
+from views.visit import COOKIE, Taste
+
+from arbig.web.console_door import role_of
 
 pn.extension(loading_indicator=False, notifications=False)
 
-page = Page(shared_board())
+request = pn.state.curdoc.session_context.request
+shell = Shell(
+    shared_board(),
+    Taste.of(pn.state.cookies.get(COOKIE), str(pn.state.headers.get("Accept-Language", ""))),
+    role=role_of(request),
+    page=pn.state.session_args.get("page", [b"overview"])[0].decode(errors="replace"),
+)
 # The browser's own document must be complete before the first change is sent to it.
-pn.state.onload(lambda: pn.state.add_periodic_callback(page.refresh, period=LOOK_MILLISECONDS))
-page.template().servable(title="ARBIG")
+pn.state.onload(lambda: pn.state.add_periodic_callback(shell.refresh, period=LOOK_MILLISECONDS))
+shell.template().servable(title="ARBIG")

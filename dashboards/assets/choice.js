@@ -6,11 +6,7 @@ export function render({model}) {
     made.className = value === model.value ? 'on' : '';
     made.onclick = () => { model.value = value; };
     return made; }));
-  const dress = () => {
-    const last = model.options[model.options.length - 1];
-    if (model.page_class) document.documentElement.classList.toggle(model.page_class, last && last[0] === model.value);
-  };
-  draw(); dress();
-  model.on(['value', 'options'], () => { draw(); dress(); });
+  draw();
+  model.on(['value', 'options'], draw);
   return box;
 }

@@ -16,9 +16,9 @@ function button(model, row, cell, td) {
 export function render({model}) {
   const tile = document.createElement('div');
   tile.className = 'tile';
-  tile.innerHTML = '<div class="title"><span></span><small></small></div>' +
+  tile.innerHTML = '<div class="title"><span></span><small></small><i></i></div>' +
     '<div class="rows"><table><thead><tr></tr></thead><tbody></tbody></table><div class="empty"></div></div>';
-  const [title, count] = tile.firstChild.children;
+  const [title, count, age] = tile.firstChild.children;
   const head = tile.querySelector('thead tr'), body = tile.querySelector('tbody'), empty = tile.querySelector('.empty');
   const drawHead = () => {
     title.textContent = model.title;
@@ -47,6 +47,15 @@ export function render({model}) {
       while (tr.cells.length > row.length - 1) tr.deleteCell(-1);
     });
   };
+  const onAges = event => {
+    const seconds = event.detail[model.source];
+    if (seconds === undefined) return;
+    const shown = seconds < 600 ? seconds.toFixed(seconds < 10 ? 1 : 0) + ' s' : '—';
+    if (age.textContent !== shown) age.textContent = shown;
+    tile.classList.toggle('stale', seconds > 5);
+  };
+  window.addEventListener('ages', onAges);
+  model.on('remove', () => window.removeEventListener('ages', onAges));
   drawHead(); drawRows();
   model.on(['title', 'columns', 'empty'], drawHead);
   model.on(['rows', 'note'], drawRows);

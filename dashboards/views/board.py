@@ -172,6 +172,12 @@ class Board:
         since_tick = self._clock.monotonic() - self.heard.get("tick", -999.0)
         return min(silence + since_beat, since_tick)
 
+    def ages(self) -> dict[str, float]:
+        """Seconds since each service was heard of; `tick` is the market. What a tile shows as the age of its data."""
+        beat = self._clock.monotonic() - self.heard.get("heartbeat", -999.0)
+        silence = self.heartbeat.silence if self.heartbeat else {}
+        return {"web": beat, "tick": self.age()} | {name: seconds + beat for name, seconds in silence.items()}
+
     def spawn(self, coroutine: object) -> None:
         task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
         self._tasks.add(task)

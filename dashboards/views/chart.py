@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import theme
 from bokeh.layouts import column
 from bokeh.models import (
     BasicTickFormatter,
@@ -27,8 +26,9 @@ from bokeh.models import (
     Span,
 )
 from bokeh.plotting import figure
+from theme import PLOT_FONT, Palette, asset
 from views.board import KEPT_CANDLES, Candle, Series
-from views.words import Language, word
+from views.words import Words, side_word
 
 from arbig.domain.messages import Direction, Offset, OrderData, TradeData
 
@@ -70,13 +70,14 @@ def _row(place: int, candle: Candle) -> dict[str, Any]:
 class Chart:
     """One per browser session. `refresh` sends what changed since the last call."""
 
-    def __init__(self) -> None:
+    def __init__(self, palette: Palette, word: Words) -> None:
+        self._palette = palette
         self._drawn: tuple[Series | None, int, int, int] = (None, -1, -1, 0)
         self._marked: tuple[Any, ...] = ()
         self._candles = ColumnDataSource({name: [] for name in COLUMNS})
         self._marks = ColumnDataSource({name: [] for name in ("i", "price", "side", "marker", "fill", "text")})
         self._wishes = ColumnDataSource({name: [] for name in ("price", "text", "side")})
-        self._last = Span(location=None, dimension="width", line_color=theme.BLUE, line_dash="dotted", line_width=1)
+        self._last = Span(location=None, dimension="width", line_color=palette.blue, line_dash="dotted", line_width=1)
         self._tag = Label(
             x=0,
             y=0,
@@ -84,33 +85,28 @@ class Chart:
             text="",
             text_align="right",
             text_baseline="middle",
-            text_color=theme.PAPER,
-            text_font=theme.PLOT_FONT,
+            text_color=palette.paper,
+            text_font=PLOT_FONT,
             text_font_size="10.5px",
-            background_fill_color=theme.BLUE,
+            background_fill_color=palette.blue,
             padding=3,
             visible=False,
         )
-        self._dyes = [CategoricalColorMapper(factors=["up", "down"]) for _ in range(2)]
+        self._dyes = [
+            CategoricalColorMapper(factors=["up", "down"], palette=[palette.up, palette.down]) for _ in range(2)
+        ]
         self._hover_words = HoverTool(tooltips=[])
         self._mark_hover = HoverTool(tooltips="@text")
         self._prices, self._volumes = self._figures()
         self.model = column(self._prices, self._volumes, sizing_mode="stretch_both", spacing=0)
-        self.dye("cn")
+        self._speak(word)
 
-    # ---- what the page may change
-
-    def dye(self, colours: str) -> None:
-        up, down = theme.UP_RED, theme.DOWN_GREEN
-        for mapper in self._dyes:
-            mapper.palette = [up, down] if colours == "cn" else [down, up]
-
-    def speak(self, language: Language) -> None:
+    def _speak(self, word: Words) -> None:
         names = ("open", "high", "low", "close")
         self._hover_words.tooltips = [
-            (word("time", language), "@label"),
-            *((word(name, language), f"@{name}{{0.00}}") for name in names),
-            (word("turnover", language), "@volume{0}"),
+            (word("time"), "@label"),
+            *((word(name), f"@{name}{{0.00}}") for name in names),
+            (word("turnover"), "@volume{0}"),
         ]
 
     def refresh(
@@ -119,14 +115,14 @@ class Chart:
         trades: list[TradeData],
         working: list[OrderData],
         decimals: int,
-        language: Language,
+        word: Words,
         revision: tuple[Any, ...],
     ) -> None:
         fresh = self._draw_candles(series)
         if fresh or revision != self._marked:
             self._marked = revision
-            self._draw_marks(series, trades, decimals, language)
-            self._draw_wishes(working, decimals, language)
+            self._draw_marks(series, trades, decimals, word)
+            self._draw_wishes(working, decimals, word)
             self._prices.yaxis[0].formatter = NumeralTickFormatter(format=f"0.{'0' * decimals}" if decimals else "0")
 
     def draw_last(self, price: float | None, text: str) -> None:
@@ -181,7 +177,7 @@ class Chart:
 
     # ---- what we did and want
 
-    def _draw_marks(self, series: Series, trades: list[TradeData], decimals: int, language: Language) -> None:
+    def _draw_marks(self, series: Series, trades: list[TradeData], decimals: int, word: Words) -> None:
         placed = [(series.place_of(trade.datetime), trade) for trade in trades]
         seen = [(place, trade) for place, trade in placed if place is not None]
         self._marks.data = {
@@ -190,16 +186,15 @@ class Chart:
             "side": ["up" if trade.direction is Direction.LONG else "down" for _, trade in seen],
             "marker": ["triangle" if trade.direction is Direction.LONG else "inverted_triangle" for _, trade in seen],
             "fill": [0.95 if trade.offset is Offset.OPEN else 0.0 for _, trade in seen],
-            "text": [describe(trade, decimals, language) for _, trade in seen],
+            "text": [describe(trade, decimals, word) for _, trade in seen],
         }
 
-    def _draw_wishes(self, working: list[OrderData], decimals: int, language: Language) -> None:
+    def _draw_wishes(self, working: list[OrderData], decimals: int, word: Words) -> None:
         self._wishes.data = {
             "price": [order.price for order in working],
             "side": ["up" if order.direction is Direction.LONG else "down" for order in working],
             "text": [
-                f"{side_word(order.direction, order.offset, language)} {order.volume - order.traded}"
-                for order in working
+                f"{side_word(order.direction, order.offset, word)} {order.volume - order.traded}" for order in working
             ],
         }
 
@@ -207,8 +202,9 @@ class Chart:
 
     def _figures(self) -> tuple[Any, Any]:
         span = Range1d(start=0, end=SHOWN, min_interval=15)
-        prices = _figure(x_range=span, y_range=Range1d(start=0, end=1))
+        prices = _figure(self._palette, x_range=span, y_range=Range1d(start=0, end=1))
         volumes = _figure(
+            self._palette,
             x_range=span,
             y_range=Range1d(start=0, end=1),
             height=110,
@@ -221,7 +217,7 @@ class Chart:
         self._draw_overlays(prices)
         self._fit_to_view(span, prices.y_range, volumes.y_range)
         for plot in (prices, volumes):
-            plot.add_tools(CrosshairTool(dimensions="height", line_color=theme.QUIET, line_alpha=0.4))
+            plot.add_tools(CrosshairTool(dimensions="height", line_color=self._palette.quiet, line_alpha=0.4))
         self._hover_words.update(renderers=[bodies], mode="vline", line_policy="nearest", point_policy="follow_mouse")
         self._mark_hover.update(renderers=[self._mark_glyphs])
         prices.add_tools(self._hover_words, self._mark_hover)
@@ -235,7 +231,7 @@ class Chart:
 
     def _fit_to_view(self, span: Range1d, prices: Range1d, volumes: Range1d) -> None:
         given = {"source": self._candles, "span": span, "prices": prices, "volumes": volumes, "tag": self._tag}
-        fit = CustomJS(args=given, code=theme.asset("fit.js"))
+        fit = CustomJS(args=given, code=asset("fit.js"))
         span.js_on_change("start", fit)
         span.js_on_change("end", fit)
         for change in ("data", "streaming", "patching"):
@@ -254,7 +250,7 @@ class Chart:
             size=12,
             fill_color=side,
             fill_alpha="fill",
-            line_color="#ffffff",
+            line_color=self._palette.paper,
             line_width=1.2,
         )
         prices.scatter(
@@ -270,26 +266,20 @@ class Chart:
                 text_color=side,
                 text_font_size="10px",
                 y_offset=2,
-                background_fill_color=theme.PAPER,
+                background_fill_color=self._palette.paper,
                 background_fill_alpha=0.8,
             )
         )
 
 
-def side_word(direction: Direction, offset: Offset, language: Language) -> str:
-    """Buy open, sell close today, ... as a trader says it."""
-    deed = word("BUY" if direction is Direction.LONG else "SELL", language)
-    return f"{deed}{' ' if language == 'en' else ''}{word(offset, language).lower()}"
-
-
-def describe(trade: TradeData, decimals: int, language: Language) -> str:
+def describe(trade: TradeData, decimals: int, word: Words) -> str:
     return (
-        f"{trade.datetime:%H:%M:%S} {side_word(trade.direction, trade.offset, language)} {trade.volume} @ "
+        f"{trade.datetime:%H:%M:%S} {side_word(trade.direction, trade.offset, word)} {trade.volume} @ "
         f"{trade.price:.{decimals}f} {trade.strategy_name}"
     )
 
 
-def _figure(**given: Any) -> Any:
+def _figure(palette: Palette, **given: Any) -> Any:
     shape = {"sizing_mode": "stretch_both"} | given
     plot = figure(
         tools="xpan,xwheel_zoom,reset",
@@ -302,13 +292,13 @@ def _figure(**given: Any) -> Any:
         **shape,
     )
     plot.outline_line_color = None
-    plot.background_fill_color = plot.border_fill_color = theme.PAPER
-    plot.grid.grid_line_color = theme.GRID
+    plot.background_fill_color = plot.border_fill_color = palette.paper
+    plot.grid.grid_line_color = palette.grid
     for axis in (*plot.xaxis, *plot.yaxis):
-        axis.axis_line_color = theme.LINE
+        axis.axis_line_color = palette.line
         axis.major_tick_line_color = axis.minor_tick_line_color = None
-        axis.major_label_text_color = theme.QUIET
-        axis.major_label_text_font = theme.PLOT_FONT
+        axis.major_label_text_color = palette.quiet
+        axis.major_label_text_font = PLOT_FONT
         axis.major_label_text_font_size = "10.5px"
     plot.yaxis.fixed_location = None
     plot.min_border_right = 64

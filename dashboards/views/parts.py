@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import panel as pn
 import param
 from panel.custom import JSComponent
+from panel.viewable import Viewable
 from theme import asset
 
 
@@ -21,6 +23,7 @@ class Grid(JSComponent):
     note = param.String()
     empty = param.String()
     sure = param.String()
+    source = param.String(doc="whose age is shown: tick, or a service")
     columns = param.List(doc="[title, class] each")
     rows = param.List(doc="[key, cell, cell, ...] each")
 
@@ -31,33 +34,55 @@ class Grid(JSComponent):
         super().__init__(sizing_mode="stretch_both", **given)
         self._on_action = on_action
 
+    def show(self, rows: list[list[Any]], count: int | None = None) -> None:
+        """`count` where not all rows are shown."""
+        self.param.update(rows=rows, note=str(len(rows) if count is None else count) if rows else "")
+
     def _handle_msg(self, msg: dict[str, Any]) -> None:
         self._on_action(str(msg["action"]), str(msg["key"]))
 
 
 class Head(JSComponent):
-    """The first line: brand, lamp with the age of the data, figures. When the console itself falls silent the browser
-    greys the page by its own watch."""
+    """What stands above every page: brand, navigation, lamp with the age of the data, halt, language and colours, the
+    figures, the alarms. When the console itself falls silent the browser greys the page by its own watch.
 
+    It also tells the tiles how old their data is: `ages` in seconds, of each service, counted on by the browser."""
+
+    pages = param.List(doc="[name, title] each")
+    page = param.String()
+    words = param.Dict(default={})
+    role = param.String()
+    language = param.String(default="en")
+    dark = param.Boolean(default=False)
+    west = param.Boolean(default=False)
     lamp = param.List(default=["off", "", 0.0], doc="[class, text, age in seconds]")
+    ages = param.Dict(default={})
     beat = param.Integer(default=0)
     items = param.List(doc="[label, value, class] each")
-    why = param.String()
-    leave = param.List(default=["", ""], doc="[text, link]")
+    state = param.String(default="?", doc="of trading")
+    alarms = param.List(doc="sentences")
+    notice = param.List(default=["", False], doc="[text, whether it is an error]")
+    leave = param.String(doc="link")
 
     _stylesheets = [asset("head.css")]
     _esm = asset("head.js")
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, on_action: Callable[[str, str], None], **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)
+        self._on_action = on_action
+
+    def _handle_msg(self, msg: dict[str, Any]) -> None:
+        self._on_action(str(msg["action"]), str(msg.get("reason", "")))
+
+    def say(self, text: str, is_error: bool) -> None:
+        self.notice = [text, is_error]
 
 
 class Choice(JSComponent):
-    """A few words side by side, one of them chosen. `page_class` is worn by the page while the last one is."""
+    """A few words side by side, one of them chosen."""
 
     value = param.String()
     options = param.List(doc="[value, text] each")
-    page_class = param.String()
 
     _stylesheets = [asset("choice.css")]
     _esm = asset("choice.js")
@@ -75,3 +100,19 @@ class Quote(JSComponent):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)
+
+
+def tiles(areas: str, **parts: Viewable) -> pn.Column:
+    """Parts on a CSS grid, each in the area of its name; `areas` is the grid-template of a wide window. On a phone they
+    stand one below the other, a plot (css class `plot`) most of the window high, a table as high as its rows."""
+    for name, part in parts.items():
+        part.styles = {**part.styles, "grid-area": name}
+    css = asset("tiles.css").replace("AREAS", areas)
+    return pn.Column(*parts.values(), sizing_mode="stretch_both", margin=0, stylesheets=[css])
+
+
+def tile(*parts: Viewable, plot: bool = False) -> pn.Column:
+    """Parts one below the other in one frame; the last one fills it."""
+    classes = ["plot"] if plot else []
+    css = asset("tile.css")
+    return pn.Column(*parts, sizing_mode="stretch_both", margin=0, css_classes=classes, stylesheets=[css])

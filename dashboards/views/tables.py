@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from views.board import Board
-from views.chart import side_word
-from views.words import Language, word
+from views.parts import Grid
+from views.visit import Visit
+from views.words import Words, side_word
 
 from arbig.client.answers import Account, ServiceState, Strategy
 from arbig.domain.messages import Direction, OrderData, PositionData, TradeData
@@ -26,19 +27,42 @@ CONTROLLED = frozenset({"gateway", "market", "trading", "strategy", "exchange", 
 LAMPS = {"running": "ok", "paused": "wait", "starting": "wait", "error": "ill", "failed": "ill"}
 
 
-def columns_of(table: str, language: Language) -> list[list[str]]:
+def columns_of(table: str, word: Words) -> list[list[str]]:
     """[title, class] of each column: `n` is a number, `m` monospaced."""
     pairs = (column.partition(":")[::2] for column in COLUMNS[table].split())
-    return [[word(key, language) if key else "", kind] for key, kind in pairs]
+    return [[word(key) if key else "", kind] for key, kind in pairs]
 
 
-def position_rows(positions: Iterable[PositionData], decimals: dict[str, int], language: Language) -> list[Row]:
+def grid(table: str, source: str, word: Words, visit: Visit) -> Grid:
+    """An empty table with its titles; its buttons do what they say. `source`: whose age it shows."""
+    return Grid(
+        lambda action, key: visit.do(lambda: deed(visit.board, table, action, key)),
+        title=word(table),
+        columns=columns_of(table, word),
+        empty=word("none"),
+        sure=word("sure"),
+        source=source,
+    )
+
+
+def deed(board: Board, table: str, action: str, key: str) -> Awaitable[object]:
+    """What the button of a row does."""
+    client = board.client
+    deeds: dict[str, Callable[[], Awaitable[object]]] = {
+        "working_orders": lambda: client.cancel_order(key),
+        "strategies": lambda: client.control_strategy(key, action),
+        "services": lambda: client.control_service(key, action),
+    }
+    return deeds[table]()
+
+
+def position_rows(positions: Iterable[PositionData], decimals: dict[str, int], word: Words) -> list[Row]:
     held = [position for position in positions if position.volume]
     return [
         [
             f"{position.symbol}-{position.direction}",
             position.symbol,
-            _side(position.direction, word(position.direction, language)),
+            _side(position.direction, word(position.direction)),
             str(position.volume),
             str(position.yd_volume),
             str(position.frozen),
@@ -49,29 +73,29 @@ def position_rows(positions: Iterable[PositionData], decimals: dict[str, int], l
     ]
 
 
-def order_rows(orders: Iterable[OrderData], decimals: dict[str, int], language: Language) -> list[Row]:
+def order_rows(orders: Iterable[OrderData], decimals: dict[str, int], word: Words) -> list[Row]:
     return [
         [
             order.order_id or order.request_id or "",
             f"{order.datetime:%H:%M:%S}",
             order.symbol,
-            _side(order.direction, side_word(order.direction, order.offset, language)),
+            _side(order.direction, side_word(order.direction, order.offset, word)),
             number(order.price, decimals.get(order.symbol, 2)),
             str(order.volume),
             [str(order.traded), "bad" if order.detail else ""],
-            [word("cancel", language), "", "cancel"],
+            [word("cancel"), "", "cancel"],
         ]
         for order in orders
     ]
 
 
-def trade_rows(trades: Iterable[TradeData], decimals: dict[str, int], language: Language) -> list[Row]:
+def trade_rows(trades: Iterable[TradeData], decimals: dict[str, int], word: Words) -> list[Row]:
     return [
         [
             trade.key,
             f"{trade.datetime:%H:%M:%S}",
             trade.symbol,
-            _side(trade.direction, side_word(trade.direction, trade.offset, language)),
+            _side(trade.direction, side_word(trade.direction, trade.offset, word)),
             number(trade.price, decimals.get(trade.symbol, 2)),
             str(trade.volume),
             [trade.strategy_name, "q"],
@@ -80,54 +104,67 @@ def trade_rows(trades: Iterable[TradeData], decimals: dict[str, int], language: 
     ]
 
 
-def strategy_rows(strategies: Iterable[Strategy], pnl: dict[str, float], language: Language) -> list[Row]:
+def strategy_rows(strategies: Iterable[Strategy], pnl: dict[str, float], word: Words) -> list[Row]:
     return [
         [
             strategy.strategy_name,
             strategy.strategy_name,
             strategy.symbol.partition(".")[0],
-            [word(strategy.state.lower(), language), LAMPS.get(strategy.state.lower(), "off")],
+            [word(strategy.state.lower()), LAMPS.get(strategy.state.lower(), "off")],
             _pos(strategy.pos),
             signed(pnl[strategy.strategy_name]) if strategy.strategy_name in pnl else "",
-            _strategy_button(strategy, language),
+            _strategy_button(strategy, word),
         ]
         for strategy in strategies
     ]
 
 
-def service_rows(services: Iterable[ServiceState], language: Language) -> list[Row]:
+def service_rows(services: Iterable[ServiceState], word: Words) -> list[Row]:
     return [
         [
             service.name,
             service.name,
-            [word(service.state.lower(), language), "ok" if service.healthy else "ill"],
+            [word(service.state.lower()), "ok" if service.healthy else "ill"],
             str(service.port or ""),
             span(service.uptime),
             [str(service.lag) if service.lag is not None else "", "bad" if (service.lag or 0) > 100 else ""],
-            [word("restart", language), "twice", "restart"] if service.name in CONTROLLED else "",
+            [word("restart"), "twice", "restart"] if service.name in CONTROLLED else "",
         ]
         for service in services
     ]
 
 
-def account_items(account: Account | None, language: Language) -> list[list[str]]:
+def head_items(board: Board, word: Words) -> list[list[str]]:
+    """The figures of the second line: [label, value, class]."""
+    beat, status = board.heartbeat, board.status
+    state = (status.trading_state if status else None) or "?"
+    clock = f"{beat.session_time:%m-%d %H:%M:%S}" if beat and beat.session_time else "-"
+    return [
+        [word("session_time"), clock, ""],
+        [word("trading_day"), (beat.trading_day if beat else None) or "-", ""],
+        [word("trading_state"), word(state), "" if state == "ACTIVE" else "bad"],
+        *account_items(board.account.account if board.account else None, word),
+    ]
+
+
+def account_items(account: Account | None, word: Words) -> list[list[str]]:
     if account is None:
         return []
-    plain = [[word(key, language), money(getattr(account, key)), ""] for key in ("balance", "available", "margin")]
-    coloured = [[word(key, language), *signed(getattr(account, key))] for key in ("close_profit", "position_profit")]
-    return [*plain, *coloured, [word("commission", language), money(account.commission), ""]]
+    plain = [[word(key), money(getattr(account, key)), ""] for key in ("balance", "available", "margin")]
+    coloured = [[word(key), *signed(getattr(account, key))] for key in ("close_profit", "position_profit")]
+    return [*plain, *coloured, [word("commission"), money(account.commission), ""]]
 
 
-def lamp_of(board: Board, language: Language) -> list[Any]:
+def lamp_of(board: Board, word: Words) -> list[Any]:
     """Class, word and age of the connection lamp: Web first, then the exchange, then the Gateway's silence."""
     age = round(min(board.age(), 9999.0), 1)
     if board.trouble:
-        return ["off", word("no_web", language), age]
+        return ["off", word("no_web"), age]
     if board.heartbeat is not None and board.heartbeat.connected is False:
-        return ["ill", word("disconnected", language), age]
+        return ["ill", word("disconnected"), age]
     if age > 3:
-        return ["wait", word("silent", language), age]
-    return ["live", word("live", language), age]
+        return ["wait", word("silent"), age]
+    return ["live", word("live"), age]
 
 
 def number(value: float, decimals: int) -> str:
@@ -161,7 +198,7 @@ def _pos(pos: int | dict[str, int]) -> list[str]:
     return [f"{pos:+d}" if pos else "0", "up" if pos > 0 else "down" if pos < 0 else ""]
 
 
-def _strategy_button(strategy: Strategy, language: Language) -> list[str]:
+def _strategy_button(strategy: Strategy, word: Words) -> list[str]:
     stopped = strategy.state.lower() in ("stopped", "error", "failed")
     action = "start" if stopped else "stop"
-    return [word(action, language), "" if stopped else "twice", action]
+    return [word(action), "" if stopped else "twice", action]

@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+from arbig.domain.messages import Direction, Offset
 
 Language = Literal["en", "zh"]
 
 WORDS: Mapping[str, tuple[str, str]] = {
+    "overview": ("Overview", "总览"),
+    "chart": ("Chart", "行情"),
+    "trade": ("Trade", "交易"),
+    "research": ("Research", "研究"),
+    "notebooks": ("Notebooks", "笔记本"),
+    "halt": ("HALT", "急停"),
+    "halt_ask": (
+        "Halt trading? Every working order is cancelled and nothing is sent until somebody resumes.",
+        "停止交易？撤销全部当前委托，恢复之前不再发出任何委托。",
+    ),
+    "halt_do": ("Halt now", "立即停止"),
+    "resume": ("Resume", "恢复交易"),
+    "resume_ask": (
+        "Resume trading? Orders of strategies and people are sent again.",
+        "恢复交易？策略和人工的委托将重新发出。",
+    ),
+    "resume_do": ("Resume", "恢复"),
+    "reason": ("Reason", "原因"),
+    "cancel_it": ("Back", "返回"),
+    "viewer": ("View only", "只读"),
+    "viewer_only": ("You are logged in to look only", "当前登录为只读"),
+    "more": ("more", "条"),
+    "colours_cn": ("Red up", "红涨"),
+    "colours_west": ("Green up", "绿涨"),
+    "dark": ("Dark", "深色"),
+    "light": ("Light", "浅色"),
     "live": ("Live", "实时"),
     "no_web": ("No data", "无数据"),
     "disconnected": ("Exchange disconnected", "交易所断开"),
@@ -82,12 +111,22 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "ready": ("ready", "就绪"),
     "up": ("up", "正常"),
     "down": ("down", "停止"),
-    "colours_cn": ("Red up", "红涨"),
-    "colours_west": ("Green up", "绿涨"),
 }
 
 
-def word(key: str, language: Language) -> str:
-    """The text of a key; what has no entry (a service's own word) is shown as it is."""
-    pair = WORDS.get(key)
-    return key if pair is None else pair[language == "zh"]
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The texts in one language: `word("cancel")`. What has no entry (a service's own word) is shown as it is."""
+
+    language: Language
+    own: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __call__(self, key: str) -> str:
+        pair = self.own.get(key) or WORDS.get(key)
+        return key if pair is None else pair[self.language == "zh"]
+
+
+def side_word(direction: Direction, offset: Offset, word: Words) -> str:
+    """Buy open, sell close today, ... as a trader says it."""
+    deed = word("BUY" if direction is Direction.LONG else "SELL")
+    return f"{deed}{' ' if word.language == 'en' else ''}{word(offset).lower()}"

@@ -71,6 +71,11 @@ class Desk:
         self.page.locator(".lamp.live").wait_for(timeout=30_000)
         return self
 
+    def open(self, page: str) -> Desk:
+        """One of the console's pages, by its link."""
+        self.page.locator(f'nav a[data-page="{page}"]').click()
+        return self
+
     def pid(self, service: str) -> int | None:
         rows = self.house.ask("web", "GET", "/api/v1/services")["services"]
         return next(row["pid"] for row in rows if row["name"] == service)

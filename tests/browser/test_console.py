@@ -1,4 +1,4 @@
-"""The console's first page on the real stack: log in, see the market move, the trades, the services; both languages."""
+"""The console on the real stack: log in, see the market move, the trades, the services; both languages."""
 
 from __future__ import annotations
 
@@ -43,10 +43,12 @@ def test_the_printed_link_leads_to_a_living_page(desk) -> None:
     """Candles, a trade of MaRsiStrategy on them, the position, every service; nothing asked of another host."""
     desk.log_in()
     assert urlsplit(desk.page.url)._replace(query="", fragment="").geturl() == desk.address(5006, "/console")
+    desk.open("chart")
     until(lambda: candles(desk) > 50, 30, "candles are drawn")
     first = desk.page.evaluate(LAST_CANDLE)
     until(lambda: desk.page.evaluate(LAST_CANDLE) != first, 30, "the last candle moves")
     until(lambda: markers(desk) > 0, 90, "a trade is drawn on the candles")
+    desk.open("overview")
     desk.page.locator('tr[data-key^="au2512-"]').first.wait_for(timeout=20_000)
     assert "running" in desk.row("MaRsiStrategy")
     for service in ("redis", "exchange", "gateway", "market", "trading", "strategy", "web", "console", "jupyter"):
@@ -55,16 +57,22 @@ def test_the_printed_link_leads_to_a_living_page(desk) -> None:
     assert [] == desk.errors
 
 
-def test_the_page_speaks_chinese_and_changes_its_colours(desk) -> None:
+def test_the_page_speaks_chinese_changes_its_colours_and_is_found_so_again(desk) -> None:
     desk.log_in()
-    red = desk.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--up').trim()")
+    worn = lambda: desk.page.evaluate("document.documentElement.className")
     desk.page.get_by_text("中文", exact=True).click()
     desk.page.get_by_text("持仓", exact=True).wait_for()
-    desk.page.get_by_text("绿涨", exact=True).click()
-    green = "getComputedStyle(document.documentElement).getPropertyValue('--up').trim()"
-    until(lambda: desk.page.evaluate(green) != red, 10, "up is green")
+    desk.page.locator(".colours").click()
+    desk.page.locator(".shade").click()
+    desk.open("chart")
     desk.page.get_by_text("5m", exact=True).click()
     until(lambda: candles(desk) > 10, 20, "five-minute candles")
+    assert {"west", "dark"} <= set(worn().split())
+    desk.page.reload()
+    desk.page.get_by_text("成交", exact=True).wait_for()
+    assert {"west", "dark"} <= set(worn().split())
+    desk.page.go_back()
+    desk.page.get_by_text("策略", exact=True).first.wait_for()
     assert [] == desk.errors
 
 
@@ -77,7 +85,7 @@ def test_an_order_by_hand_is_shown_at_work_and_cancelled_by_its_button(desk) -> 
         "price": round(tick["last_price"] - 4, 2),
         "volume": 2,
     }
-    desk.log_in()
+    desk.log_in().open("chart")
     answer = desk.house.ask("web", "POST", "/api/v1/orders", wish)
     orders = lambda: desk.house.ask("web", "GET", "/api/v1/orders?active=true")["orders"]
     until(lambda: any(order["order_id"] for order in orders()), 20, f"the order works: {answer}")
@@ -102,7 +110,8 @@ def test_when_the_console_dies_the_page_greys_out_and_says_so(desk) -> None:
     desk.log_in()
     os.kill(desk.pid("console"), signal.SIGKILL)
     desk.page.locator(".lamp.off").wait_for(timeout=15_000)
-    until(lambda: "grayscale" in desk.page.locator(".page").evaluate("page => page.style.filter"), 10, "grey")
+    look = "main => getComputedStyle(main).filter"
+    until(lambda: "grayscale" in desk.page.locator(".frame > .main").evaluate(look), 10, "grey")
     until(lambda: httpx.get(desk.address(5006, "/"), trust_env=False).status_code == 302, 30, "the console is back")
 
 
@@ -114,6 +123,7 @@ def test_the_lamp_follows_the_exchange_and_web_and_comes_back_by_itself(desk) ->
     os.kill(desk.pid("web"), signal.SIGKILL)
     desk.page.get_by_text("No data", exact=True).wait_for(timeout=15_000)
     desk.page.locator(".lamp.live").wait_for(timeout=40_000)
+    desk.open("chart")
     before = desk.page.evaluate(LAST_CANDLE)
     until(lambda: desk.page.evaluate(LAST_CANDLE) != before, 30, "the candles move again")
 

@@ -15,15 +15,17 @@ from hypothesis import strategies as some
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "dashboards"))
 
+from theme import palette
 from views.board import KEPT_CANDLES, Board, Candle, Series
 from views.chart import Chart
 from views.tables import COLUMNS, columns_of, lamp_of, order_rows, signed, span
-from views.words import WORDS, word
+from views.words import WORDS, Words
 
 from arbig.client.feed import News
 from arbig.domain.messages import SHANGHAI, Exchange, TickData
 from arbig.runtime.settings import Settings
 
+ENGLISH, CHINESE = Words("en"), Words("zh")
 NINE = datetime(2025, 10, 9, 9, 0, tzinfo=SHANGHAI)
 
 
@@ -106,7 +108,7 @@ def test_a_series_does_not_grow_without_end() -> None:
 @given(some.lists(some.integers(0, 12), max_size=40))
 def test_what_is_drawn_is_always_what_the_series_holds(minutes: list[int]) -> None:
     """Late, repeated and missing bars; the drawing is patched and streamed, never drawn anew by hand."""
-    series, chart = Series(), Chart()
+    series, chart = Series(), Chart(palette(dark=False, west=False), ENGLISH)
     series.load([candle(0)])
     for number, minute in enumerate(minutes):
         series.put(candle(minute, 879.0 + number % 3))
@@ -126,7 +128,7 @@ def test_only_working_orders_stay_on_the_board(board: Board) -> None:
     assert {} == board.orders
     board.absorb(news("orders", {"as_of": {}, "orders": [order(request_id="r2")]}))
     assert [["o1", "09:00:01", "au2512", ["Buy open", "up"], "880.5", "2", ["1", ""], ["Cancel", "", "cancel"]]] == (
-        order_rows(board.working(), {"au2512": 1}, "en")
+        order_rows(board.working(), {"au2512": 1}, ENGLISH)
     )
 
 
@@ -139,24 +141,24 @@ def test_a_service_that_is_away_leaves_the_last_picture(board: Board) -> None:
 
 
 def test_the_lamp_names_the_first_thing_that_is_wrong(board: Board) -> None:
-    lamps = [lamp_of(board, "en")[0]]
+    lamps = [lamp_of(board, ENGLISH)[0]]
     board.trouble = ""
-    lamps.append(lamp_of(board, "en")[0])
+    lamps.append(lamp_of(board, ENGLISH)[0])
     for connected in (False, True):
         board.heard["heartbeat"] = board._clock.monotonic()
         beat = {"datetime": "2025-10-09T09:00:00", "connected": connected, "silence": {"gateway": 0.2}}
         board.absorb(news("heartbeat", beat))
-        lamps.append(lamp_of(board, "zh")[0])
+        lamps.append(lamp_of(board, CHINESE)[0])
     assert ["off", "wait", "ill", "live"] == lamps
 
 
 def test_every_word_exists_in_both_languages_and_every_column_has_one() -> None:
     assert all(english and chinese for english, chinese in WORDS.values())
     for table in COLUMNS:
-        assert [kind for _, kind in columns_of(table, "en")] == [kind for _, kind in columns_of(table, "zh")]
+        assert [kind for _, kind in columns_of(table, ENGLISH)] == [kind for _, kind in columns_of(table, CHINESE)]
         keys = {key for column in COLUMNS[table].split() if (key := column.partition(":")[0])}
         assert keys <= set(WORDS)
-    assert ("Sell", "卖") == (word("SELL", "en"), word("SELL", "zh"))
+    assert ("Sell", "卖") == (ENGLISH("SELL"), CHINESE("SELL"))
 
 
 def test_figures_as_a_trader_reads_them() -> None:
