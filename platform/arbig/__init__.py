@@ -11,6 +11,7 @@ _ROOMS = {
         "BarGenerator CtaSignal CtaTemplate EngineType StopOrder StopOrderStatus StrategyTemplate TargetPosTemplate"
     ),
     "arbig.domain.arrays": "ArrayManager",
+    "arbig.domain.features": "FeaturePipeline FeatureSet Features Prediction",
     "arbig.client.client": "ArbigClient ClientError",
     "arbig.lab.desk": "Desk",
     "arbig.lab.magic": "load_ipython_extension",

@@ -2,6 +2,10 @@ from arbig.backtest.plan import Plan as Plan
 from arbig.backtest.plan import StrategyPlan as StrategyPlan
 from arbig.client.client import ArbigClient as ArbigClient
 from arbig.domain.arrays import ArrayManager as ArrayManager
+from arbig.domain.features import FeaturePipeline as FeaturePipeline
+from arbig.domain.features import Features as Features
+from arbig.domain.features import FeatureSet as FeatureSet
+from arbig.domain.features import Prediction as Prediction
 from arbig.domain.messages import BarData as BarData
 from arbig.domain.messages import Detail as Detail
 from arbig.domain.messages import Direction as Direction

@@ -21,6 +21,7 @@ import numpy as np
 from arbig.backtest import reach, tampering
 from arbig.backtest.diary import Diary, Event, watched
 from arbig.backtest.plan import Plan, PlanError
+from arbig.backtest.predictions import Witness
 from arbig.backtest.result import Result
 from arbig.backtest.series import TickSeries, Times
 from arbig.domain.messages import SHANGHAI
@@ -43,7 +44,8 @@ MOMENT = "%Y-%m-%d %H:%M"
 @dataclass(frozen=True)
 class Finding:
     """The first bar whose orders are others when the data after `cut` is. `expected` it asks for in the whole run,
-    `found` in the run named by `how`. `bar`: the newest bar it had then seen. `failure`: how that run ended early."""
+    `found` in the run named by `how`. `bar`: the newest bar it had then seen. `failure`: how that run ended early. With
+    `how` "model" no order differs: `failure` is the model it asks, whose training saw data up to `cut`."""
 
     strategy_name: str
     how: str
@@ -54,6 +56,11 @@ class Finding:
     failure: str = ""
 
     def __str__(self) -> str:
+        if self.how == "model":
+            return (
+                f"at the bar of {self.bar.strftime(MOMENT)} {self.strategy_name} asks {self.failure}, "
+                f"which was trained on data up to {self.cut.strftime(MOMENT)}"
+            )
         changed = WORDS[self.how].format(cut=self.cut.strftime(MOMENT))
         failed = f" ({self.failure})" if self.failure else ""
         return (
@@ -225,9 +232,14 @@ class _Check:
     def _whole(self) -> Diaries:
         """The run that every other one is held against, done twice: a strategy must repeat itself first."""
         before = [reach.memory(one) for one in self.plan.strategies]
+        witness = Witness(self.plan.predictor) if self.plan.predictor is not None else None
+        given, self.plan = self.plan, replace(self.plan, predictor=witness)
         # a copy, so that the first run and the others are given the same: columns that nothing else points at
         plan = tampering.with_history(self.plan, tampering.history_days(self.plan))
         whole, failures = self._run(plan)
+        self.plan = given
+        if witness is not None:
+            self._blame(witness)
         after = [reach.memory(one) for one in self.plan.strategies]
         for was, is_now in zip(before, after, strict=True):
             changed = [name for name in is_now if name not in was or was[name] != is_now[name]]
@@ -239,6 +251,14 @@ class _Check:
         again, failures = self._run(plan)
         self._compare("repeat", _end(whole), whole, again, failures)
         return whole
+
+    def _blame(self, witness: Witness) -> None:
+        """A model that was trained on what comes after the bar it is asked about: cutting the bars cannot show that."""
+        for model, (features, prediction) in witness.seen.items():
+            assert prediction.trained_until is not None
+            who = next((one.name for one in self.plan.strategies if one.kind.model == model), "a strategy")
+            asked = f"{model} {prediction.version}"
+            self.findings.append(Finding(who, "model", prediction.trained_until, features.datetime, (), (), asked))
 
     def _moments(self, whole: Diaries, cuts: int | Sequence[Time]) -> list[Time]:
         if not isinstance(cuts, int):

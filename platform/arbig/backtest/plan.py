@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from arbig.backtest.series import BarSeries, TickSeries
+from arbig.domain.features import Predictor
 from arbig.domain.instruments import InstrumentBook
 from arbig.domain.messages import BarData
 from arbig.domain.positions import Holding
@@ -115,7 +116,8 @@ class Costs:
 class Plan:
     """`series`: by vt_symbol, with the history before `start` that `load_bar` may ask for (bars: BarSeries, tick mode:
     TickSeries, then `warmup` holds the bars). `start`, `end`: trading days, both included. `heard`: by vt_symbol, where
-    strategies heard less of the market than there was. Matching `vnpy` knows neither `heard` nor an `opening`."""
+    strategies heard less of the market than there was. Matching `vnpy` knows neither `heard` nor an `opening`.
+    `predictor` answers `predict`, in this process."""
 
     strategies: tuple[StrategyPlan, ...]
     series: Mapping[str, BarSeries | TickSeries]
@@ -127,6 +129,7 @@ class Plan:
     costs: Costs = Costs()
     warmup: Mapping[str, BarSeries] = field(default_factory=dict)
     heard: Mapping[str, Heard] = field(default_factory=dict)
+    predictor: Predictor | None = None
 
     def prepared(self) -> Plan:
         """With every strategy's `prepare` done; itself where there is none. Each engine begins with this."""

@@ -25,10 +25,12 @@ from arbig.backtest.markets import Market
 from arbig.backtest.money import Money
 from arbig.backtest.orders import Order, Stop, Wish
 from arbig.backtest.plan import Plan, StrategyPlan
+from arbig.backtest.predictions import Asked, NoModels
 from arbig.backtest.quiet import is_silent
 from arbig.backtest.result import Day, Log
 from arbig.backtest.series import BarSeries, TickSeries
 from arbig.domain.counter import ABOVE_LIMIT, AT_THE_CLOSE, BELOW_LIMIT, FORBIDDEN_NOW, error_message
+from arbig.domain.features import Features, Prediction
 from arbig.domain.messages import (
     BarData,
     Detail,
@@ -101,6 +103,7 @@ class Seat(ABC):
         self._hears_orders = self._hears_stops = True
         self._is_telling = False
         self._triggered: Stop | None = None
+        self.asked = Asked(plan.predictor or NoModels(), self.warn)
 
     # ---- time and place
 
@@ -596,6 +599,9 @@ class Seat(ABC):
 
     def sync_strategy_data(self, strategy: BaseTemplate) -> None:
         """Nothing is kept."""
+
+    def predict(self, strategy: BaseTemplate, features: Features, timeout: float) -> Prediction:
+        return self.asked.answer(strategy, features, self.moment)
 
     def load_bar(
         self, vt_symbol: str, days: int, interval: Interval, callback: Callable[[BarData], None], use_database: bool

@@ -23,11 +23,13 @@ from arbig.backtest.collector import patient
 from arbig.backtest.feeds import Feed, LateBar, Sheet, playing, store_of
 from arbig.backtest.late import Fill, LateOrder, LateTrade, Order
 from arbig.backtest.plan import Plan, PlanError, Progress, StrategyPlan
+from arbig.backtest.predictions import Asked, NoModels
 from arbig.backtest.quiet import Collecting, is_silent
 from arbig.backtest.result import Day, Failure, Interrupted, Log, Records, Result
 from arbig.backtest.series import BarSeries, Series, TickSeries
 from arbig.backtest.windows import VnpyRules, vnpy_rule
 from arbig.domain.arrays import HIGH, LOW
+from arbig.domain.features import Features, Prediction
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import (
     SHANGHAI,
@@ -153,6 +155,7 @@ class VnpyEngine:
         self.logs: list[tuple[int, str]] = []
         self.warnings: list[str] = []
         self.failures: list[Failure] = []
+        self.asked = Asked(plan.predictor or NoModels(), self.warnings.append)
         self._whole_sheet = self._sheet = Sheet(series, 0, len(series))
         self._unit = Decimal(str(self.tick))
         self._hears_orders = self._hears_stops = self._hears_trades = True
@@ -450,6 +453,9 @@ class VnpyEngine:
 
     def sync_strategy_data(self, strategy: BaseTemplate) -> None:
         """Nothing is kept."""
+
+    def predict(self, strategy: BaseTemplate, features: Features, timeout: float) -> Prediction:
+        return self.asked.answer(strategy, features, self._moment(max(self.now.row, self.first)))
 
     def load_bar(
         self, vt_symbol: str, days: int, interval: Interval, callback: Callable[[BarData], None], use_database: bool

@@ -14,13 +14,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime as Time
-from datetime import time
+from datetime import time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 
+from arbig.domain.features import MAX_AGE, Features, Prediction
 from arbig.domain.feeds import Feed, Longer, feed_of
 from arbig.domain.messages import BarData, Direction, Interval, Offset, OrderData, TickData, TradeData
 
@@ -99,6 +100,9 @@ class EnginePort(Protocol):
 
     def sync_strategy_data(self, strategy: BaseTemplate) -> None: ...
 
+    def predict(self, strategy: BaseTemplate, features: Features, timeout: float) -> Prediction:
+        """The answer of the strategy's model, or its fallback with the reason; within the timeout, never raising."""
+
 
 class BaseTemplate(ABC):
     """What both templates share: a name, parameters a person sets, variables a person sees."""
@@ -107,6 +111,12 @@ class BaseTemplate(ABC):
     parameters: list[str] = []
     variables: list[str] = []
     own_variables: ClassVar[tuple[str, ...]] = ("inited", "trading")
+    model: str = ""
+    """The model that `predict` asks, `ml_gold` or one version of it, `ml_gold@3`."""
+    fallback: float | None = None
+    """What `predict` says when the model does not answer."""
+    max_age: timedelta = MAX_AGE
+    """Older features are refused."""
 
     def __init__(self, engine: EnginePort, strategy_name: str, setting: dict[str, Any]) -> None:
         self.cta_engine = self.strategy_engine = engine
@@ -169,6 +179,18 @@ class BaseTemplate(ABC):
         """Keep the variables over a restart."""
         if self.trading:
             self.strategy_engine.sync_strategy_data(self)
+
+    def predict(self, features: Features, timeout: float = 0.2) -> Prediction:
+        """What `model` says to the features, within `timeout` seconds; else the declared `fallback` with its `reason`:
+        no model there, too late, stale or wrong features. While history is read no model is asked."""
+        if not self.model or self.fallback is None:
+            raise ValueError(
+                f"{type(self).__name__}: predict needs the class to declare a model and what to do without it; "
+                'write e.g. model = "ml_gold" and fallback = 0.0'
+            )
+        if not self.inited:
+            return Prediction(value=self.fallback, model=self.model, reason="history is being read")
+        return self.strategy_engine.predict(self, features, timeout)
 
 
 class CtaTemplate(BaseTemplate):

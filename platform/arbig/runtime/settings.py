@@ -32,6 +32,7 @@ PORTS: Mapping[str, int] = {
     "strategy": 8002,
     "market": 8003,
     "web": 8080,
+    "ml": 8100,
     "console": 5006,
     "jupyter": 8888,
 }
@@ -143,6 +144,11 @@ class Settings:
     def viewer_token(self) -> str:
         """Opens Web for looking only."""
         return secret_file(self.run / "viewer_token")
+
+    @cached_property
+    def ml_token(self) -> str:
+        """Opens the model server, and nothing else."""
+        return secret_file(self.run / "ml_token")
 
     @cached_property
     def secret(self) -> str:

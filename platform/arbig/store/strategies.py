@@ -7,8 +7,8 @@ the entry's identity, so that a redelivered entry changes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +35,9 @@ from arbig.domain.messages import OrderRequest, decode, encode
 from arbig.domain.template import StopOrder, StopOrderStatus
 from arbig.store.database import Database, StoreError
 
-SCHEMA = 3
+SCHEMA = 4
 KEPT_APPLIED = 200_000  # some trading days of entries
+KEPT_PREDICTIONS = 500_000  # some years of one strategy asking every minute
 
 metadata = MetaData()
 
@@ -117,6 +118,52 @@ applied = Table(
 )
 
 
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("prediction_id", Text, unique=True),
+    Column("strategy_name", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("vt_symbol", Text, nullable=False),
+    Column("features_at", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("milliseconds", Float, nullable=False),
+)
+
+predicted_orders = Table(
+    "predicted_orders",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("prediction_id", Text, nullable=False),
+)
+"""The newest prediction a strategy had when it sent an order."""
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """What a model said to a strategy, or (without a version) why the fallback stood. `features_at`: the newest bar
+    shown to it, naive Shanghai; `at`: wall clock; `cause`: the tick or bar that was being answered."""
+
+    prediction_id: str
+    strategy_name: str
+    run_id: str
+    model: str
+    version: str
+    value: float
+    reason: str
+    vt_symbol: str
+    features_at: datetime
+    at: datetime
+    cause: str
+    milliseconds: float
+
+
 @dataclass(frozen=True)
 class Run:
     """One strategy's run as it was last written down."""
@@ -179,6 +226,8 @@ class Effects:
     variables: dict[str, Any] | None = None
     stop_orders: tuple[StopOrder, ...] = ()
     requests: tuple[OrderRequest, ...] = ()
+    predictions: tuple[PredictionRow, ...] = ()
+    predicted: Mapping[str, str] = field(default_factory=dict)
 
 
 class StrategyStore:
@@ -321,6 +370,29 @@ class StrategyStore:
         if effects.requests:
             rows = [{"request_id": one.request_id, "payload": encode(one)} for one in effects.requests]
             connection.execute(upsert(outbox).on_conflict_do_nothing(), rows)
+        if effects.predictions:
+            kept_rows = [
+                {**asdict(one), "features_at": one.features_at.isoformat(), "at": one.at.isoformat()}
+                for one in effects.predictions
+            ]
+            connection.execute(insert(predictions), kept_rows)
+        if effects.predicted:
+            pairs = [{"request_id": order, "prediction_id": one} for order, one in effects.predicted.items()]
+            connection.execute(upsert(predicted_orders).on_conflict_do_nothing(), pairs)
+
+    def predictions(
+        self, strategy_name: str | None = None, request_id: str | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """The newest first: of a strategy, or the one an order goes back to."""
+        wanted = select(predictions).order_by(predictions.c.id.desc()).limit(limit)
+        if strategy_name is not None:
+            wanted = wanted.where(predictions.c.strategy_name == strategy_name)
+        if request_id is not None:
+            behind = select(predicted_orders.c.prediction_id).where(predicted_orders.c.request_id == request_id)
+            wanted = wanted.where(predictions.c.prediction_id.in_(behind))
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted).mappings().all()
+        return [{name: value for name, value in row.items() if name != "id"} for row in rows]
 
     def mark_sent(self, request_ids: Sequence[str]) -> None:
         with self._database.transaction() as connection:
@@ -376,4 +448,8 @@ class StrategyStore:
             newest = connection.execute(select(func.max(applied.c.id))).scalar() or 0
             connection.execute(delete(applied).where(applied.c.id <= newest - KEPT_APPLIED))
             connection.execute(delete(stop_orders).where(stop_orders.c.status != StopOrderStatus.WAITING))
+            newest = connection.execute(select(func.max(predictions.c.id))).scalar() or 0
+            connection.execute(delete(predictions).where(predictions.c.id <= newest - KEPT_PREDICTIONS))
+            known = select(predictions.c.prediction_id)
+            connection.execute(delete(predicted_orders).where(predicted_orders.c.prediction_id.not_in(known)))
             self._applied = set(connection.scalars(select(applied.c.event_id)))

@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 import yaml
 
-from arbig.runtime.deployment import REPLACED, Deployment, Edit
+from arbig.runtime.crash import crash_point
+from arbig.runtime.deployment import REPLACED, Binding, Deployment, Edit
 from arbig.runtime.files import SettingsError, lay_aside, validated, write_whole
 from arbig.runtime.loader import StrategyFault, find_class
 from arbig.strategy.configuration import StrategyConfig, StrategyFile
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 CANCELLED_WITHIN_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 IDLE = (State.STOPPED, State.FAILED, State.ERROR)
+THEN = {"RUNNING": "start", "PAUSED": "begin paused", "STOPPED": "release"}
 
 
 class Refused(Exception):
@@ -61,6 +63,7 @@ class Deployer:
             self._check_mode(wish)
             config = self._config_of(wish)
             there = self._engine.strategies.get(wish.name)
+            _refuse_on_its_way(there)
             self._check_code(wish)
             if there is not None and self._is_same(there, config):
                 return Deployed(there, attached=True)
@@ -75,6 +78,7 @@ class Deployer:
     async def edit(self, live: LiveStrategy, edit: Edit) -> Deployed:
         """The same strategy with other parameters: a new run with the position and variables it has. Raises Refused."""
         async with self._turn:
+            _refuse_on_its_way(live)
             if live.config is None:
                 raise Refused(409, f"{live.name}: its file is bad: {live.error}")
             params = {**live.config.params, **edit.params}
@@ -87,6 +91,7 @@ class Deployer:
     async def remove(self, live: LiveStrategy, force: bool) -> Path:
         """Its file is laid aside, not lost; returned is where. Raises Refused while it holds lots, unless forced."""
         async with self._turn:
+            _refuse_on_its_way(live)
             held = {symbol: self._engine.house.lots(live.name, symbol).volume for symbol in live.legs}
             shown = ", ".join(f"{volume:+d} {symbol}" for symbol, volume in held.items() if volume)
             if shown and not force:
@@ -100,6 +105,36 @@ class Deployer:
             await self._engine.remove(live)
             log.info("removed", strategy_name=live.name, file=str(target))
             return target
+
+    # ---- to the next contract, as Trading's roll asks
+
+    async def hold(self, live: LiveStrategy) -> None:
+        """At rest until it is bound; the same again changes nothing."""
+        async with self._turn:
+            if live.config is None:
+                raise Refused(409, f"{live.name}: its file is bad: {live.error}")
+            await live.command("hold")
+
+    async def bind(self, live: LiveStrategy, wish: Binding) -> None:
+        """One contract takes the other's place, and a new run begins with the parameters, variables and lots it has.
+        The same again changes nothing. Raises Refused."""
+        async with self._turn:
+            if live.config is None:
+                raise Refused(409, f"{live.name}: its file is bad: {live.error}")
+            legs = live.config.legs
+            if wish.symbol not in legs and wish.to not in legs:
+                raise Refused(409, f"{live.name}: trades {', '.join(legs)}, neither {wish.symbol} nor {wish.to}")
+            is_bound = wish.to in legs
+            if is_bound and live.state is not State.ROLLING:
+                return
+            if not is_bound:
+                config = self._checked(_rebound(live.config, wish.symbol, wish.to))
+                await self._rehearse(live.file.path, config)
+                await live.command("hold")
+                self._write(live.file.path, config)
+            crash_point("st.roll_written")
+            await live.command(THEN[wish.then])
+            log.info("bound", strategy_name=live.name, symbol=wish.to, run_id=live.desk.run_id)
 
     # ---- how
 
@@ -221,3 +256,15 @@ class Deployer:
             if is_other
         ]
         return " and ".join(found)
+
+
+def _refuse_on_its_way(live: LiveStrategy | None) -> None:
+    if live is not None and live.state is State.ROLLING:
+        raise Refused(409, f"{live.name}: its lots move to the next contract; wait, or stop that (arbig roll --stop)")
+
+
+def _rebound(config: StrategyConfig, symbol: str, to: str) -> dict[str, Any]:
+    values = config.model_dump(exclude_none=True)
+    if config.symbols is not None:
+        return values | {"symbols": [to if leg == symbol else leg for leg in config.symbols]}
+    return values | {"symbol": to}

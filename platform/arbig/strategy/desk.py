@@ -17,12 +17,14 @@ from arbig.domain.messages import Direction, Offset, OrderData, OrderRequest, Tr
 from arbig.domain.protection import Exit
 from arbig.domain.template import STOP_PREFIX, StopOrder, StopOrderStatus, split_wish
 from arbig.runtime.deployment import RiskConfig
+from arbig.store.strategies import PredictionRow
 from arbig.strategy.frames import (
     CancelAll,
     CancelOrder,
     Done,
     Holding,
     PlaceStop,
+    Predicted,
     SendMail,
     SendOrder,
     SyncData,
@@ -56,10 +58,13 @@ class Item:
 
 @dataclass
 class Outcome:
-    """What wishes amount to, before anything is written or sent. `news` goes back to the strategy."""
+    """What wishes amount to, before anything is written or sent. `predicted`: order -> the newest prediction that its
+    strategy had then. `news` goes back to the strategy."""
 
     requests: list[OrderRequest] = field(default_factory=list)
     stop_orders: list[StopOrder] = field(default_factory=list)
+    predictions: list[PredictionRow] = field(default_factory=list)
+    predicted: dict[str, str] = field(default_factory=dict)
     news: list[Item] = field(default_factory=list)
     keep_variables: bool = False
 
@@ -81,6 +86,8 @@ class Desk:
         self.settling: dict[str, Working] = {}  # finished, but fills they announced have not been counted yet
         self.stop_orders: dict[str, StopOrder] = {}
         self.exits: dict[str, Exit] = {}
+        self.prediction_id = ""
+        self.no_model = ""
         self._numbers = (0, 0)
 
     @property
@@ -89,6 +96,7 @@ class Desk:
 
     def begin(self, run_id: str, code_hash: str) -> None:
         self.run_id, self.code_hash = run_id, code_hash
+        self.prediction_id = ""
         self._numbers = (0, 0)
 
     def log(self, message: str) -> None:
@@ -269,6 +277,8 @@ class Desk:
         reason = f"{self.name} is paused" if self.paused else self.refusal(request)
         if reason is None:
             self.accept(request, outcome)
+            if self.prediction_id:
+                outcome.predicted[request.request_id] = self.prediction_id
             return
         self.log(f"refused: {reason}")
         outcome.news.append(Item("refused", (encode(refusal(request, reason)),)))
@@ -287,6 +297,33 @@ class Desk:
     def _cancel_all(self, wish: CancelAll, cause: str | None, outcome: Outcome) -> None:
         self.cancel_all(outcome)
 
+    def _predicted(self, said: Predicted, cause: str | None, outcome: Outcome) -> None:
+        """A row for each; a log line only when the model goes away, and when it is back."""
+        self.prediction_id = self.request_id()
+        outcome.predictions.append(
+            PredictionRow(
+                prediction_id=self.prediction_id,
+                strategy_name=self.name,
+                run_id=self.run_id,
+                model=said.model,
+                version=said.version,
+                value=said.value,
+                reason=said.reason,
+                vt_symbol=said.vt_symbol,
+                features_at=said.features_at,
+                at=self.house.clock.now(),
+                cause=cause or "",
+                milliseconds=said.milliseconds,
+            )
+        )
+        if bool(said.reason) != bool(self.no_model):
+            self.log(
+                f"model {said.model}: {said.reason}; the fallback {said.value:g} stands"
+                if said.reason
+                else f"model {said.model} answers, version {said.version}"
+            )
+        self.no_model = said.reason
+
     def _write_log(self, wish: WriteLog, cause: str | None, outcome: Outcome) -> None:
         self.log(wish.message)
 
@@ -302,6 +339,7 @@ JUDGES: dict[type, Callable[[Desk, Any, str | None, Outcome], None]] = {
     PlaceStop: Desk._place_stop,
     CancelOrder: Desk._cancel,
     CancelAll: Desk._cancel_all,
+    Predicted: Desk._predicted,
     WriteLog: Desk._write_log,
     SendMail: Desk._send_mail,
     SyncData: Desk._sync,

@@ -106,6 +106,9 @@ class StrategyEngine:
             return live.config.enabled
         if run.state == State.STOPPED:
             return False
+        if run.state == State.ROLLING:
+            live.state = State.ROLLING
+            return False
         if run.state == State.ERROR and not live.has_other_code(run.code_hash):
             live.out(run)
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import Any
 
 import msgspec
@@ -47,6 +47,13 @@ class Holding(msgspec.Struct, frozen=True, array_like=True):
 # ---- down ---------------------------------------------------------------------------------------------------------
 
 
+class Models(msgspec.Struct, frozen=True, array_like=True):
+    """Where the model server is. Port 0: there is none."""
+
+    port: int = 0
+    token: str = ""
+
+
 class Load(Frame, frozen=True):
     """Which class to make, and with what."""
 
@@ -58,6 +65,7 @@ class Load(Frame, frozen=True):
     contracts: dict[str, Contract]
     run_id: str
     calendar: Calendar = Calendar()
+    models: Models = Models()
 
 
 class Call(Frame, frozen=True):
@@ -117,6 +125,18 @@ class CancelAll(Frame, frozen=True):
     """Every working order and stop order of the strategy."""
 
 
+class Predicted(Frame, frozen=True):
+    """What a model was asked, and what it said. Without a version it is the fallback, for the `reason`."""
+
+    model: str
+    version: str
+    value: float
+    reason: str
+    vt_symbol: str
+    features_at: datetime
+    milliseconds: float
+
+
 class WriteLog(Frame, frozen=True):
     message: str
 
@@ -129,7 +149,7 @@ class SyncData(Frame, frozen=True):
     """Keep the variables now."""
 
 
-Action = SendOrder | PlaceStop | CancelOrder | CancelAll | WriteLog | SendMail | SyncData
+Action = SendOrder | PlaceStop | CancelOrder | CancelAll | Predicted | WriteLog | SendMail | SyncData
 
 
 class Done(Frame, frozen=True):

@@ -44,6 +44,7 @@ from arbig.strategy.frames import (
     Fetch,
     Holding,
     Load,
+    Models,
 )
 from arbig.strategy.guard import Guard
 from arbig.strategy.house import House
@@ -66,6 +67,7 @@ class State(StrEnum):
     PAUSED = "PAUSED"
     ERROR = "ERROR"
     FAILED = "FAILED"
+    ROLLING = "ROLLING"  # at rest while Trading moves its lots to the next contract
 
 
 GUARDED = frozenset({State.RUNNING, State.PAUSED, State.ERROR})
@@ -172,6 +174,8 @@ class LiveStrategy:
         }
 
     def _pause_reason(self) -> str | None:
+        if self.state is State.ROLLING:
+            return "its lots move to the next contract"
         if self.state is not State.PAUSED:
             return None
         return "paused by a person" if self.desk.user_paused else "disconnected from the exchange"
@@ -309,9 +313,16 @@ class LiveStrategy:
         outcome = self.desk.judge(done, item.cause)
         await self.house.send(outcome.requests, self.name, kept=False)
         keep = outcome.keep_variables or item.kind != "tick"
-        if outcome.stop_orders or keep:
-            variables = self.kept_variables if keep else None
-            await self.house.commit(Effects(self.name, variables=variables, stop_orders=tuple(outcome.stop_orders)))
+        if outcome.stop_orders or outcome.predictions or outcome.predicted or keep:
+            await self.house.commit(
+                Effects(
+                    self.name,
+                    variables=self.kept_variables if keep else None,
+                    stop_orders=tuple(outcome.stop_orders),
+                    predictions=tuple(outcome.predictions),
+                    predicted=outcome.predicted,
+                )
+            )
         self._tell(outcome.news)
 
     async def _durable_callback(self, item: Item, event_id: str | None, positions: dict[str, Lots]) -> None:
@@ -328,6 +339,8 @@ class LiveStrategy:
                 self.kept_variables if done is not None else None,
                 tuple(outcome.stop_orders),
                 tuple(outcome.requests),
+                tuple(outcome.predictions),
+                outcome.predicted,
             )
         )
         crash_point("st.after_apply")
@@ -422,10 +435,11 @@ class LiveStrategy:
         """After a restart of the service: the same run goes on."""
         await self._begin(fresh=False)
 
-    async def _begin(self, fresh: bool) -> None:
+    async def _begin(self, fresh: bool, paused: bool = False) -> None:
         self.state, self.error, self.traceback = State.STARTING, None, None
         try:
             await self.house.durably(lambda: self._prepare(fresh))
+            self.desk.user_paused |= paused
             await self._launch()
         except StrategyFault as fault:
             await self._fail(fault)
@@ -442,7 +456,7 @@ class LiveStrategy:
             await runner.close()
         return source
 
-    def _prepare(self, fresh: bool) -> None:
+    def _reread(self) -> StrategyConfig:
         self.file = read_file(self.file.path)
         config = self.file.config
         if config is None:
@@ -453,6 +467,10 @@ class LiveStrategy:
             )
         self._config = config
         self.desk.risk = config.risk
+        return config
+
+    def _prepare(self, fresh: bool) -> None:
+        config = self._reread()
         source = self._source()
         store = self.house.store
         run = store.run(self.name)
@@ -493,6 +511,7 @@ class LiveStrategy:
             contracts,
             run_id,
             Calendar(tuple(calendar.days), tuple(calendar.no_night)),
+            Models(self.house.settings.port("ml"), self.house.settings.ml_token),
         )
 
     def _contract(self, symbol: str) -> tuple[str, Contract]:
@@ -547,6 +566,10 @@ class LiveStrategy:
             await self._take(done)
             outcome = self.desk.judge(done, item.cause)
             await self.house.send(outcome.requests, self.name, kept=False)
+            if outcome.predictions:
+                await self.house.commit(
+                    Effects(self.name, predictions=tuple(outcome.predictions), predicted=outcome.predicted)
+                )
             self._tell(outcome.news)
         await self._show_state()
         self.desk.log(f"started: {', '.join(self.legs)}, run {self.desk.run_id}")
@@ -591,6 +614,26 @@ class LiveStrategy:
             self.state, self.error, self.traceback = State.STOPPED, None, None
             await self.house.durably(lambda: store.set_state(self.name, State.STOPPED))
             self.desk.log("stopped")
+
+    async def _hold(self) -> None:
+        """At rest until it is bound to a contract again: nothing works, no code runs, variables are kept."""
+        if self.state is State.ROLLING:
+            return
+        await self._stop()
+        await self._rest(State.ROLLING)
+
+    async def _release(self) -> None:
+        """Bound, and to stay at rest."""
+        await self.house.durably(self._reread)
+        await self._rest(State.STOPPED)
+
+    async def _rest(self, state: State) -> None:
+        self.state, self.error, self.traceback = state, None, None
+        await self.house.durably(lambda: self.house.store.set_state(self.name, state))
+
+    async def _begin_paused(self) -> None:
+        """A new run that sends nothing yet."""
+        await self._begin(fresh=True, paused=True)
 
     async def _pause(self) -> None:
         self.desk.user_paused = True
@@ -661,4 +704,7 @@ COMMANDS = {
     "pause": LiveStrategy._pause,
     "resume": LiveStrategy._resume,
     "expire": LiveStrategy._expire,
+    "hold": LiveStrategy._hold,
+    "release": LiveStrategy._release,
+    "begin paused": LiveStrategy._begin_paused,
 }

@@ -14,12 +14,12 @@ from itertools import count
 from typing import Any, ClassVar, TypeVar
 
 import structlog
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Query
 
 from arbig.bus.port import Bus, BusError
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
-from arbig.runtime.deployment import Deployment, Edit
+from arbig.runtime.deployment import Binding, Deployment, Edit
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
@@ -179,12 +179,35 @@ class StrategyService(Service):
                 raise HTTPException(404, f"{name}: no run {run_id!r} is known")
             return {**asdict(found[0]), "params_hash": found[0].params_hash, "source": found[1]}
 
+        @app.get("/predictions")
+        async def predictions(
+            strategy: str | None = None, request_id: str | None = None, limit: int = Query(100, ge=1, le=5000)
+        ) -> dict[str, Any]:
+            if self.store is None:
+                raise HTTPException(503, "the strategies are not read yet")
+            return {"predictions": self.store.predictions(strategy, request_id, limit)}
+
+        @app.post("/strategies/{name}/hold")
+        async def hold(name: str) -> dict[str, Any]:
+            """Trading's: its lots move to the next contract."""
+            await self._changed(name, lambda: self._deployer().hold(self._named(name)))
+            return self._named(name).describe()
+
+        @app.post("/strategies/{name}/bind")
+        async def bind(name: str, wish: Binding) -> dict[str, Any]:
+            """Trading's: its lots have moved."""
+            await self._changed(name, lambda: self._deployer().bind(self._named(name), wish))
+            await self._follow(self._named(name))
+            return self._named(name).describe()
+
         @app.post("/strategies/{name}/{command}")
         async def command(name: str, command: str) -> dict[str, Any]:
             live = self._named(name)
             if command not in COMMANDS:
                 raise HTTPException(404, f"{command}: no such command; expected one of: {', '.join(COMMANDS)}")
             self._check_writable(name)
+            if live.state is State.ROLLING:
+                raise HTTPException(409, f"{name}: its lots move to the next contract; wait, or stop that first")
             await live.command(command)
             await self._follow(live)
             return live.describe()

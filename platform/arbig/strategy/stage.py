@@ -5,6 +5,7 @@ The same stage stands in the strategy's process (`worker.py`) and in the twin (`
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from arbig.domain.features import FeatureError, Features, Prediction, refusal
 from arbig.domain.messages import (
+    SHANGHAI,
     BarData,
     Direction,
     Interval,
@@ -47,11 +50,13 @@ from arbig.strategy.frames import (
     Holding,
     Load,
     PlaceStop,
+    Predicted,
     SendMail,
     SendOrder,
     SyncData,
     WriteLog,
 )
+from arbig.strategy.predicting import CALLBACK_SECONDS, ModelLine, NoAnswer
 from arbig.strategy.windows import session_windows
 
 M = TypeVar("M", bound=Message)
@@ -77,6 +82,8 @@ class Stage:
         self.actions: list[Action] = []
         self.next_number = self.end_number = 0
         self.show = False
+        self.models = ModelLine(load.models.port, load.models.token) if load.models.port else None
+        self.model_seconds = CALLBACK_SECONDS
         window_factory.set(self.windows)
         kind = load_class(Path(load.file), load.class_name)
         check_params(kind, load.params)
@@ -97,6 +104,7 @@ class Stage:
         if call.holdings is not None:
             self._take(call.holdings)
         self.actions = []
+        self.model_seconds = CALLBACK_SECONDS
         self.show = call.kind in SHOWN_AFTER
         before = self.next_number
         HANDLERS[call.kind](self, call)
@@ -292,6 +300,46 @@ class Stage:
     def sync_strategy_data(self, strategy: BaseTemplate) -> None:
         self.show = True
         self.actions.append(SyncData())
+
+    def predict(self, strategy: BaseTemplate, features: Features, timeout: float) -> Prediction:
+        began = time.monotonic()
+        prediction = self._predicted(strategy, features, min(timeout, self.model_seconds))
+        took = time.monotonic() - began
+        self.model_seconds -= took
+        self.actions.append(
+            Predicted(
+                prediction.model,
+                prediction.version,
+                prediction.value,
+                prediction.reason,
+                features.vt_symbol,
+                features.datetime,
+                round(took * 1000, 3),
+            )
+        )
+        return prediction
+
+    def _predicted(self, strategy: BaseTemplate, features: Features, seconds: float) -> Prediction:
+        now = self.now.astimezone(SHANGHAI).replace(tzinfo=None) if self.now else None
+        reason = refusal(features, now, strategy.max_age)
+        if reason is None:
+            try:
+                if self.models is None:
+                    raise NoAnswer("this house has no model server")
+                if seconds <= 0:
+                    raise NoAnswer(f"this callback has waited {CALLBACK_SECONDS:g} s for models already")
+                answer = self.models.ask(strategy.model, features, seconds)
+            except (NoAnswer, FeatureError) as error:
+                reason = str(error)
+            else:
+                return Prediction(
+                    value=answer.value,
+                    model=answer.model,
+                    version=answer.version,
+                    trained_until=answer.trained_until,
+                )
+        assert strategy.fallback is not None
+        return Prediction(value=strategy.fallback, model=strategy.model, reason=reason)
 
 
 HANDLERS: dict[str, Callable[[Stage, Call], None]] = {
