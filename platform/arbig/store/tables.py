@@ -269,8 +269,41 @@ reconciled_days = Table(
     Column("statement", Text),
 )
 
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("strategy_name", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("trading_day", Date, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("target", Integer, nullable=False),
+    Column("until", Date, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("run_id", Text),
+    Column("since", ShanghaiTime, nullable=False),
+    Column("changed_at", ShanghaiTime, nullable=False),
+    UniqueConstraint("account_id", "strategy_name", "intent", "trading_day", name="one_intent_a_day"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("strategy_name", Text, nullable=False),
+    Column("lots", Integer, nullable=False),
+    Column("expires_at", ShanghaiTime, nullable=False),
+    Column("given_at", ShanghaiTime, nullable=False),
+    Column("given_by", Text, nullable=False),
+    Column("revoked_at", ShanghaiTime),
+)
+
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 """Alembic's own table, read without alembic."""
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 HEAD = REVISIONS[-1]
