@@ -203,7 +203,7 @@ def test_who_did_what_is_in_the_audit_trail(up):
         house.ask("trading", "POST", "/state", {"state": state, "reason": "lunch"})
     trail = Trail(house.data / "db" / "audit.db")
     rows = {(row.action, row.what) for row in trail.rows()}
-    assert {("log in", "by ticket"), ("up", "gateway sim, mode paper, account sim")} <= rows
+    assert {("log in", "by ticket -> 303"), ("up", "gateway sim, mode paper, account sim")} <= rows
     said = [what for action, what in rows if action == "state"]
     assert any(re.fullmatch(r"REDUCING \(number \d+\): lunch", what) for what in said), rows
     assert "limits" in {action for action, _ in rows}

@@ -16,9 +16,12 @@ from arbig.bus.memory import MemoryBus
 from arbig.domain.messages import SHANGHAI
 from arbig.gateway.service import GatewayService
 from arbig.market.service import MarketService
+from arbig.runtime.audit import trail_of
 from arbig.runtime.clock import ManualClock
+from arbig.runtime.http import PART_HEADER
 from arbig.runtime.service import Door, Life, Service, _Server
 from arbig.runtime.settings import Settings, load_settings
+from arbig.runtime.witness import Witness
 from arbig.strategy.service import StrategyService
 from arbig.trading.service import TradingService
 
@@ -73,6 +76,29 @@ def test_no_route_opens_under_another_name_even_with_the_token(life: Life) -> No
     for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""):
         headers = {"Authorization": f"Bearer {life.settings.token}", "Host": host}
         assert dict.fromkeys(doors, 421) == knock(life, doors, headers)
+
+
+def test_what_is_posted_straight_to_a_service_is_a_line_of_the_trail(life: Life) -> None:
+    """With the services' token or without one; what the parts of the house ask of one another is none."""
+
+    async def posted() -> list[int]:
+        transport = httpx.ASGITransport(Witness(Door(life), life.settings, life.clock, life.who))
+        bearer = {"Authorization": f"Bearer {life.settings.token}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            visitors: list[dict[str, str]] = [
+                bearer,
+                bearer | {PART_HEADER: "jupyter"},
+                {},
+                bearer | {PART_HEADER: "web"},
+            ]
+            return [(await client.post("/orders", headers=headers)).status_code for headers in visitors]
+
+    assert [503, 503, 401, 503] == asyncio.run(posted())
+    rows = trail_of(life.settings).rows()
+    assert ["somebody with the services' token", "jupyter with the services' token", "stranger"] == [
+        r.who for r in rows
+    ]
+    assert [("POST /orders", "-> 401 a bearer token is needed")] == [(row.action, row.what) for row in rows[2:]]
 
 
 def test_no_service_publishes_its_own_description(life: Life) -> None:

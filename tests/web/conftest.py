@@ -16,10 +16,12 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp
 
 from arbig.bus.memory import MemoryBus
 from arbig.runtime.clock import WallClock
 from arbig.runtime.settings import PORTS, Settings, load_settings
+from arbig.runtime.witness import Witness
 from arbig.web.door import Role
 from arbig.web.service import WebService
 
@@ -52,14 +54,17 @@ class Siblings:
 
     answers: dict[tuple[str, str, str], tuple[int, Any]] = field(default_factory=dict)
     heard: list[tuple[str, str, str, Any]] = field(default_factory=list)
+    held: asyncio.Event | None = None
 
     def app(self, service: str) -> FastAPI:
         app = FastAPI()
 
-        @app.api_route("/{path:path}", methods=["GET", "POST", "DELETE"])
+        @app.api_route("/{path:path}", methods=["GET", "POST", "PATCH", "DELETE"])
         async def answer(path: str, request: Request) -> JSONResponse:
             body = await request.json() if await request.body() else dict(request.query_params)
             self.heard.append((service, request.method, f"/{path}", body))
+            if self.held and service == "strategy":
+                await self.held.wait()
             status, content = self.answers.get((service, request.method, f"/{path}"), (404, {"detail": "not here"}))
             return JSONResponse(content, status_code=status)
 
@@ -84,7 +89,7 @@ class Running:
 
         return self.do(calling())
 
-    def serve(self, app: FastAPI, port: int) -> None:
+    def serve(self, app: ASGIApp, port: int) -> None:
         """On a socket that listens already: whoever comes early waits in its queue."""
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="websockets-sansio"))
         listening = socket.create_server(("127.0.0.1", port))
@@ -142,6 +147,16 @@ class Web:
     def start_sibling(self, name: str) -> None:
         self.running.serve(self.siblings.app(name), self.settings.port(name))
 
+    def hold_strategy(self) -> None:
+        """A Strategy service that hears and does not answer."""
+        self.start_sibling("strategy")
+        self.siblings.held = asyncio.Event()
+
+    def let_go(self) -> None:
+        held = self.siblings.held
+        assert held is not None
+        self.running.call(held.set)
+
 
 @pytest.fixture
 def web(settings: Settings) -> Iterator[Web]:
@@ -150,7 +165,7 @@ def web(settings: Settings) -> Iterator[Web]:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     running.call(lambda: service.routes(app))
     running.do(service.start())
-    running.serve(app, settings.port("web"))
+    running.serve(Witness(app, settings, WallClock(), service.who), settings.port("web"))
     yield Web(settings, service, bus, app, running, Siblings())
     running.do(service.stop())
     running.end()

@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json as _json
+import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from arbig.runtime.ready import is_success, question
 from arbig.runtime.settings import Settings
+
+PART_HEADER = "X-Arbig-Part"
+"""Which part of the house asks."""
 
 
 class CallError(ConnectionError):
@@ -52,7 +56,8 @@ def ask(
     """The same for those without a loop."""
     query = urlencode({name: value for name, value in (params or {}).items() if value is not None}, doseq=True)
     payload = None if json is None else _json.dumps(json).encode()
-    headers = {"Authorization": f"Bearer {settings.token}"} | ({"Content-Type": "application/json"} if payload else {})
+    headers = {"Authorization": f"Bearer {settings.token}", PART_HEADER: os.environ.get("ARBIG_SERVICE", "arbig")}
+    headers |= {"Content-Type": "application/json"} if payload else {}
     port = settings.port(service)
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:

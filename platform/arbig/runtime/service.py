@@ -23,6 +23,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
@@ -32,13 +33,15 @@ from arbig.domain.messages import Heartbeat, encode
 from arbig.runtime import logs
 from arbig.runtime.child import die_with_parent
 from arbig.runtime.clock import Clock, WallClock
-from arbig.runtime.http import is_ready
+from arbig.runtime.http import PART_HEADER, is_ready
 from arbig.runtime.ready import accepts
 from arbig.runtime.settings import EXIT_CONFIG, PORTS, Settings, SettingsError, load_settings
+from arbig.runtime.witness import STRANGER, Witness
 
 BACKOFF = (*(0.1,) * 30, 0.5, 1.0, 2.0, 5.0)
 LAG_BEATS = 3
 COLLECT = (10_000, 20, 20)
+OWN_LINES = frozenset({"arbig", "gateway", "market", "trading", "strategy", "web"})
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -80,6 +83,15 @@ class Service:
     def admits(self, connection: HTTPConnection) -> bool:
         """Whether a request beyond /health may enter: the services' own token. Web decides for itself."""
         return has_token(connection, self.settings)
+
+    def who(self, scope: Scope) -> str | None:
+        """Who acts here, for the audit trail; None for a part of the house that writes a line of its own, or acts by
+        itself."""
+        headers = Headers(scope=scope)
+        part = headers.get(PART_HEADER)
+        if not has_token(HTTPConnection(scope), self.settings):
+            return STRANGER
+        return None if part in OWN_LINES else f"{part or 'somebody'} with the services' token"
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """A background task; if it dies of an error, the service ends loudly and the supervisor starts it again."""
@@ -294,6 +306,9 @@ class Life:
             return self.service.admits(connection)
         return has_token(connection, self.settings)
 
+    def who(self, scope: Scope) -> str | None:
+        return self.service.who(scope) if self.service is not None else STRANGER
+
     def _face(self) -> FastAPI:
         """What every service answers. The service adds to a fresh one, before its first request."""
         app = FastAPI(title=f"ARBIG {self.kind.name}", docs_url=None, redoc_url=None, openapi_url=None)
@@ -388,7 +403,7 @@ class _Server(uvicorn.Server):
     def __init__(self, life: Life) -> None:
         super().__init__(
             uvicorn.Config(
-                Door(life),
+                Witness(Door(life), life.settings, life.clock, life.who),
                 host="127.0.0.1",
                 port=life.settings.port(life.kind.name),
                 log_config=None,

@@ -18,6 +18,7 @@ from arbig.domain.messages import SHANGHAI, Direction, Exchange, Message, Offset
 from arbig.domain.orders import OrderState
 from arbig.runtime.broker import CTP
 from arbig.runtime.files import SettingsError, read_yaml
+from arbig.runtime.witness import deed_of
 from arbig.store.database import StoreError
 from arbig.store.orders import Received
 from arbig.trading.books import Book
@@ -99,6 +100,9 @@ def add(app: FastAPI, trading: TradingService) -> None:
     @app.post("/orders")
     async def send(request: Request) -> Response:
         form = _form(await request.body(), OrderForm)
+        deed_of(request.scope).begins(
+            "order", f"{form.direction} {form.offset} {form.volume} {form.symbol} at {form.price}"
+        )
         _refuse_while_faulty(trading)
         wish = OrderRequest(
             request_id=form.request_id,
@@ -115,7 +119,8 @@ def add(app: FastAPI, trading: TradingService) -> None:
         return await _submitted(wish, trading)
 
     @app.delete("/orders/{name}")
-    async def cancel(name: str) -> Response:
+    async def cancel(name: str, request: Request) -> Response:
+        deed_of(request.scope).begins("cancel", name)
         legs = trading.orders.legs(name)
         if not legs:
             raise HTTPException(404, f"{name}: no such order today; GET /orders?active=false lists them")

@@ -13,7 +13,6 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from arbig.domain.messages import Direction, Offset, OrderType
-from arbig.runtime.audit import note
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.deployment import Deployment, Edit
@@ -22,6 +21,7 @@ from arbig.runtime.halting import halt as halt_house
 from arbig.runtime.http import CallError, call
 from arbig.runtime.logs import read_logs, wanted_of
 from arbig.runtime.settings import Settings, SettingsError
+from arbig.runtime.witness import deed_of
 from arbig.web.door import TRADER, Role
 from arbig.web.guard import Visitor
 from arbig.web.hub import is_entry_id
@@ -131,9 +131,6 @@ def api_of(house: House) -> APIRouter:
     async def changed(method: str, path: str, json: Any = None, **query: Any) -> Any:
         return await asked(house.settings, "strategy", method, path, query, json, CHANGE_SECONDS)
 
-    def audit(request: Request, action: str, what: str) -> None:
-        audited(house.settings, request, action, what)
-
     @router.get("/whoami", tags=["log-in"])
     async def whoami(request: Request) -> dict[str, Any]:
         """Your role, `trader` or `viewer`, and how you came in."""
@@ -152,7 +149,7 @@ def api_of(house: House) -> APIRouter:
     @router.post("/services/{name}/{action}", tags=["house"], status_code=202)
     async def control(name: Name, action: Literal["start", "stop", "restart"], request: Request) -> dict[str, Any]:
         """Start, stop or restart one service through the supervisor."""
-        audit(request, f"{action} service", name)
+        audited(request, f"{action} service", name)
         return await house.control(name, action)
 
     @router.get("/logs", tags=["house"])
@@ -180,6 +177,7 @@ def api_of(house: House) -> APIRouter:
         if visitor_of(request).by != "token":
             raise HTTPException(403, "a ticket is given for the token only, not for a session")
         role = TRADER if wish is None else wish.role
+        audited(request, "ticket", role)
         return {"ticket": house.new_ticket(role), "valid_seconds": 600, "role": role}
 
     @router.get("/ticks/{symbol}", tags=["market"])
@@ -214,7 +212,7 @@ def api_of(house: House) -> APIRouter:
     @router.post("/positions/{move}", tags=["trading"])
     async def assign(move: Literal["assign", "unassign"], lots: Lots, request: Request) -> Any:
         """Lots of one side from the unassigned book to a strategy's, or back."""
-        audit(request, move, f"{lots.volume} {lots.symbol} {lots.direction} {lots.strategy_name}")
+        audited(request, move, f"{lots.volume} {lots.symbol} {lots.direction} {lots.strategy_name}")
         return await ask("trading", "POST", f"/positions/{move}", json=lots.model_dump(mode="json"))
 
     @router.get("/reconciliation", tags=["trading"])
@@ -225,7 +223,7 @@ def api_of(house: House) -> APIRouter:
     @router.post("/reconciliation/accept", tags=["trading"])
     async def accept(accepted: Accepted, request: Request) -> Any:
         """Unexplained lots are taken as they are, into the unassigned book."""
-        audit(request, "accept differences", accepted.reason)
+        audited(request, "accept differences", accepted.reason)
         return await ask("trading", "POST", "/reconciliation/accept", json=accepted.model_dump())
 
     @router.get("/account", tags=["trading"])
@@ -238,7 +236,7 @@ def api_of(house: House) -> APIRouter:
 
     @router.post("/orders", tags=["trading"], status_code=202)
     async def send_order(wish: Wish, request: Request) -> Any:
-        audit(request, "order", f"{wish.direction} {wish.offset} {wish.volume} {wish.symbol} at {wish.price}")
+        audited(request, "order", f"{wish.direction} {wish.offset} {wish.volume} {wish.symbol} at {wish.price}")
         crash_point("web.before_forward")
         answer = await ask("trading", "POST", "/orders", json=wish.model_dump(mode="json", exclude_none=True))
         crash_point("web.after_forward")
@@ -247,7 +245,7 @@ def api_of(house: House) -> APIRouter:
     @router.delete("/orders/{order_id}", tags=["trading"], status_code=202)
     async def cancel_order(order_id: Name, request: Request) -> Any:
         """Cancel by order id or request id."""
-        audit(request, "cancel", order_id)
+        audited(request, "cancel", order_id)
         return await ask("trading", "DELETE", f"/orders/{order_id}")
 
     @router.get("/trades", tags=["trading"])
@@ -261,13 +259,13 @@ def api_of(house: House) -> APIRouter:
     @router.post("/trading/state", tags=["trading"])
     async def set_trading_state(wanted: Wanted, request: Request) -> Any:
         """ACTIVE, REDUCING or HALTED, kept over restarts; HALTED cancels what works."""
-        audit(request, f"trading {wanted.state}", wanted.reason)
+        audited(request, f"trading {wanted.state}", wanted.reason)
         return await ask("trading", "POST", "/state", json=wanted.model_dump())
 
     @router.post("/halt", tags=["trading"])
     async def halt(wanted: Halt, request: Request) -> dict[str, str]:
         """Trading and Gateway are told side by side; what each has answered."""
-        audit(request, "halt", wanted.reason)
+        audited(request, "halt", wanted.reason)
         answers = await asyncio.to_thread(halt_house, house.settings, wanted.reason)
         if HALTED not in answers.values():
             raise HTTPException(503, "; ".join(answers.values()))
@@ -280,12 +278,12 @@ def api_of(house: House) -> APIRouter:
     @router.post("/flatten", tags=["trading"], status_code=202)
     async def flatten(wanted: Flat, request: Request) -> Any:
         """Cancel, close, and ask the counter whether it is flat. The same thing twice is one."""
-        audit(request, "flatten", f"{wanted.strategy_name or ''} {wanted.symbol or ''} {wanted.reason}".strip())
+        audited(request, "flatten", f"{wanted.strategy_name or ''} {wanted.symbol or ''} {wanted.reason}".strip())
         return await ask("trading", "POST", "/flatten", json=wanted.model_dump())
 
     @router.delete("/flatten/{job_id}", tags=["trading"])
     async def stop_flatten(job_id: Name, request: Request) -> Any:
-        audit(request, "stop flatten", job_id)
+        audited(request, "stop flatten", job_id)
         return await ask("trading", "DELETE", f"/flatten/{job_id}")
 
     @router.get("/strategies", tags=["strategies"])
@@ -296,19 +294,19 @@ def api_of(house: House) -> APIRouter:
     async def deploy(wish: Deployment, request: Request) -> Any:
         """A strategy comes into the house and starts. The same wish twice is one run (`attached`); another version of
         one that runs needs `replace`."""
-        audit(request, f"deploy {wish.mode}", f"{wish.name} {wish.params}")
+        audited(request, f"deploy {wish.mode}", f"{wish.name} {wish.params}")
         return await changed("POST", "/strategies", json=wish.model_dump(mode="json", exclude_none=True))
 
     @router.patch("/strategies/{name}", tags=["strategies"])
     async def edit(name: Name, edit: Edit, request: Request) -> Any:
         """Other parameters, another risk block: a new run with the position it has."""
-        audit(request, "edit strategy", f"{name} {edit.params} {edit.risk}")
+        audited(request, "edit strategy", f"{name} {edit.params} {edit.risk}")
         return await changed("PATCH", f"/strategies/{name}", json=edit.model_dump(mode="json"))
 
     @router.delete("/strategies/{name}", tags=["strategies"])
     async def remove(name: Name, request: Request, force: bool = False) -> Any:
         """Out of the house; its file is laid aside. Not while it holds lots, unless forced."""
-        audit(request, "remove strategy", name)
+        audited(request, "remove strategy", name)
         return await changed("DELETE", f"/strategies/{name}", force=_word(force))
 
     @router.get("/strategies/{name}/runs/{run_id}", tags=["strategies"])
@@ -318,7 +316,7 @@ def api_of(house: House) -> APIRouter:
 
     @router.post("/strategies/{name}/{action}", tags=["strategies"], status_code=202)
     async def strategy(name: Name, action: Literal["start", "stop", "pause", "resume"], request: Request) -> Any:
-        audit(request, f"{action} strategy", name)
+        audited(request, f"{action} strategy", name)
         return await ask("strategy", "POST", f"/strategies/{name}/{action}")
 
     return router
@@ -344,11 +342,9 @@ async def asked(
         raise HTTPException(503, f"{service} does not answer; see: arbig logs {service}") from None
 
 
-def audited(settings: Settings, request: Request, action: str, what: str) -> None:
-    """A row of the trail for each thing that somebody does."""
-    client = request.client.host if request.client else "?"
-    visitor = request.scope.get("state", {}).get("visitor")
-    note(settings, f"web {visitor or 'stranger'}", client, action, what)
+def audited(request: Request, action: str, what: str) -> None:
+    """Said by a route before it acts: one line of the audit trail, with how it ended (`runtime/witness.py`)."""
+    deed_of(request.scope).begins(action, what)
 
 
 def visitor_of(request: Request) -> Visitor:

@@ -81,6 +81,10 @@ class Sessions:
             return None
         return session
 
+    def name_of(self, cookie: str | None) -> str:
+        session = self._read(cookie)
+        return session.name if session else ""
+
     def make(self, role: Role) -> str:
         until = self._clock.now().timestamp() + SESSION_SECONDS
         signed: str = self._signer.dumps([secrets.token_urlsafe(18), until, role])

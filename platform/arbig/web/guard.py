@@ -7,7 +7,6 @@ Loopback is not authentication.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, quote
@@ -17,11 +16,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbig.runtime.settings import Settings
+from arbig.runtime.witness import SAFE_METHODS, STRANGER, place_of
 from arbig.web.door import TRADER, Door, Role, cookie_name
+from arbig.web.pending import KeptDeed, Pending
 
 OPEN_PATHS = frozenset({"/health", "/login"})
 PAGES = {"/": "console", "/docs": "docs"}
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER = "x-arbig"
 LEAVING = "/logout"
 
@@ -52,6 +52,12 @@ SECURITY_HEADERS = (
 FRAMING = frozenset({b"content-security-policy", b"x-frame-options"})
 
 
+def who_of(scope: Scope) -> str:
+    """For the audit trail."""
+    visitor = scope.get("state", {}).get("visitor")
+    return f"web {visitor}" if visitor else STRANGER
+
+
 def own_hosts(settings: Settings) -> frozenset[str]:
     port = settings.port("web")
     return frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
@@ -70,11 +76,12 @@ class Refusal(Exception):
 
 
 class Guard:
-    """ASGI middleware. The door is asked for late: it opens when the service starts."""
+    """ASGI middleware, inside the witness: whom it lets in and whom it refuses is written down there."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, door: Callable[[], Door]) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, door: Door, pending: Pending) -> None:
         self._app = app
         self._door = door
+        self._pending = pending
         self._hosts = own_hosts(settings)
         self._origins = own_origins(settings)
         self._cookie = cookie_name(settings)
@@ -84,38 +91,39 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            scope.setdefault("state", {})["visitor"] = self._admit(scope)
+            self._admit(scope)
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, send)
             return
+        scope["state"]["deed"] = KeptDeed(self._pending, who_of(scope), place_of(scope))
         await self._app(scope, receive, _with_security_headers(send))
 
-    def _admit(self, scope: Scope) -> Visitor | None:
+    def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         if headers.get("host", "") not in self._hosts:
             raise Refusal(421, f"Host {headers.get('host', '')!r} is not this server; open http://127.0.0.1 instead")
         origin = headers.get("origin")
         if scope["type"] == "websocket":
-            return self._admit_socket(scope, headers, origin)
-        return self._admit_request(scope, headers, origin)
+            scope["state"]["visitor"] = self._admit_socket(scope, headers, origin)
+        else:
+            self._admit_request(scope, headers, origin)
 
-    def _admit_request(self, scope: Scope, headers: Headers, origin: str | None) -> Visitor | None:
+    def _admit_request(self, scope: Scope, headers: Headers, origin: str | None) -> None:
         safe = scope["method"] in SAFE_METHODS
         if scope["path"] in OPEN_PATHS:
             if not safe and origin not in self._origins:
                 raise Refusal(403, f"Origin {origin!r} may not log in here")
-            return None
-        visitor = self._visitor(headers)
+            return
+        visitor = scope["state"]["visitor"] = self._visitor(headers)
         if not safe and visitor.by == "session" and (origin not in self._origins or CSRF_HEADER not in headers):
             raise Refusal(403, f"a {scope['method']} by cookie needs our own Origin and the header X-Arbig")
         if not safe and visitor.role != TRADER and scope["path"] != LEAVING:
             raise Refusal(403, f"a viewer may look, not act: {scope['method']} needs the trader's token or link")
-        return visitor
 
     def _visitor(self, headers: Headers) -> Visitor:
         if "authorization" in headers:
             return self._bearer(headers["authorization"])
-        session = self._door().session_of(_cookie(headers, self._cookie))
+        session = self._door.session_of(_cookie(headers, self._cookie))
         if session is None:
             raise Refusal(401, "log in, or send the header Authorization: Bearer with the token of data/run/token")
         return Visitor("session", session.role, session.name)
@@ -126,16 +134,16 @@ class Guard:
         if "authorization" in headers:
             return self._bearer(headers["authorization"])
         ticket = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])[0]
-        if ticket and (role := self._door().take_ticket(ticket)):
+        if ticket and (role := self._door.take_ticket(ticket)):
             return Visitor("ticket", role)
-        session = self._door().session_of(_cookie(headers, self._cookie))
+        session = self._door.session_of(_cookie(headers, self._cookie))
         if origin is not None and session is not None:
             return Visitor("session", session.role, session.name)
         raise Refusal(401, "a WebSocket needs the bearer token, a ticket or a session")
 
     def _bearer(self, header: str) -> Visitor:
         scheme, _, token = header.partition(" ")
-        role = self._door().role_of(token.strip()) if scheme.lower() == "bearer" else None
+        role = self._door.role_of(token.strip()) if scheme.lower() == "bearer" else None
         if role is None:
             raise Refusal(401, "wrong token: expected the content of data/run/token, or of viewer_token beside it")
         return Visitor("token", role)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,8 +20,10 @@ from fastapi.openapi.utils import get_openapi
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from arbig.bus.port import Bus, BusError
+from arbig.runtime.audit import note
 from arbig.runtime.clock import Clock
 from arbig.runtime.control import Control, ControlError
 from arbig.runtime.service import Service
@@ -30,14 +33,16 @@ from arbig.web import pages
 from arbig.web.api import PREFIX, api_of, asked, audited
 from arbig.web.catalogue import catalogue_of
 from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
-from arbig.web.guard import Guard, Visitor
+from arbig.web.guard import Guard, Visitor, who_of
 from arbig.web.hub import Hub, RequestError, Slow
+from arbig.web.pending import Pending
 from arbig.web.research import research_of
 
 ABOUT = "Research-to-live trading for Chinese futures: what the services know and do, for people and programs."
 OPENAPI = f"{PREFIX}/openapi.json"
 MAX_REQUEST_BYTES = 64 * 1024
 GOODBYE_SECONDS = 0.2
+THREADS = 64  # a question waits in one of them; a halt never waits behind questions
 CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
 
 log = structlog.get_logger()
@@ -51,6 +56,7 @@ class WebService(Service):
     def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
         super().__init__(settings, bus, clock)
         self.door = Door(settings, clock)
+        self.pending = Pending(settings.data / "db" / "web.db")
         self.hub = Hub(
             bus,
             clock,
@@ -65,6 +71,10 @@ class WebService(Service):
         self._control = Control(settings)
 
     async def start(self) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "web"))
+        for begun in self.pending.left():
+            note(self.settings, begun.who, begun.place, begun.action, f"{begun.what} -> unknown: Web ended meanwhile")
+            self.pending.remove(begun.number)
         for watch in (
             self.hub.watch_channels,
             self.hub.watch_streams,
@@ -75,6 +85,7 @@ class WebService(Service):
 
     async def stop(self) -> None:
         await super().stop()
+        self.pending.close()
         self.door.close()
 
     def status(self) -> dict[str, object]:
@@ -83,6 +94,9 @@ class WebService(Service):
     def admits(self, connection: HTTPConnection) -> bool:
         """The guard, inside, knows sessions and tickets as well as the token."""
         return True
+
+    def who(self, scope: Scope) -> str | None:
+        return who_of(scope)
 
     # ---- what the routes ask
 
@@ -134,7 +148,7 @@ class WebService(Service):
     # ---- routes
 
     def routes(self, app: FastAPI) -> None:
-        app.add_middleware(Guard, settings=self.settings, door=lambda: self.door)
+        app.add_middleware(Guard, settings=self.settings, door=self.door, pending=self.pending)
         app.include_router(api_of(self))
         app.include_router(research_of(self.settings))
         app.include_router(catalogue_of(self.settings))
@@ -165,8 +179,7 @@ class WebService(Service):
             query = request.query_params
             after, language = query.get("next", "console"), query.get("lang") or _language(request)
             if query.get("ticket") and (role := self.door.take_ticket(query["ticket"])):
-                audited(self.settings, request, "log in", f"{role} by ticket")
-                return self._enter(request, after, role)
+                return self._enter(request, after, role, "by ticket")
             if session := self.door.session_of(request.cookies.get(cookie_name(self.settings))):
                 return _to(request, self._place(after, request, session.role))
             return pages.log_in_page(language, after, problem="used" if query.get("ticket") else "")
@@ -181,25 +194,27 @@ class WebService(Service):
             role = self.door.role_of(form.get("token", [""])[0].strip())
             if role is None:
                 self.door.brake.failed()
-                audited(self.settings, request, "log-in refused", "wrong token")
+                audited(request, "log-in refused", "wrong token")
                 return pages.log_in_page(language, after, "wrong", status=401)
             self.door.brake.succeeded()
-            audited(self.settings, request, "log in", f"{role} by token")
-            return self._enter(request, after, role)
+            return self._enter(request, after, role, "by token")
 
         @app.api_route("/logout", methods=["GET", "POST"], include_in_schema=False)
         async def log_out(request: Request) -> Response:
             self.door.end(request.cookies.get(cookie_name(self.settings)))
-            audited(self.settings, request, "log out", "")
+            audited(request, "log out", "")
             answer = RedirectResponse("/login", status_code=303)
             answer.delete_cookie(cookie_name(self.settings), httponly=True, samesite="strict")
             return answer
 
-    def _enter(self, request: Request, after: str, role: Role) -> Response:
+    def _enter(self, request: Request, after: str, role: Role, how: str) -> Response:
+        cookie = self.door.make(role)
+        request.scope["state"]["visitor"] = Visitor("session", role, self.door.name_of(cookie))
+        audited(request, "log in", how)
         answer = _to(request, self._place(after, request, role))
         answer.set_cookie(
             cookie_name(self.settings),
-            self.door.make(role),
+            cookie,
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="strict",
