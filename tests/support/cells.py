@@ -13,8 +13,9 @@ NETWORK = ("cut", "slow", "half-open")
 STREAMS = ("order", "cmd", "order_status", "trade", "position")
 DISKS = ("db", "exchange", "redis")
 FLATTEN = tuple(point.name for point in POINTS if point.name.startswith("tr.flatten_"))
-ELSEWHERE = ("recording.after_file", *FLATTEN)
-"""Points that need a day's end, or a person's flatten: tests/market and tests/trading die there."""
+INTENTS = tuple(point.name for point in POINTS if point.name.startswith("tr.intent_"))
+ELSEWHERE = ("recording.after_file", *FLATTEN, *INTENTS)
+"""Points that need a day's end, a person's flatten or a notebook's intent: tests/market and tests/trading die there."""
 
 STAND = {
     "request": "tr.after_read",

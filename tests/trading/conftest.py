@@ -62,6 +62,7 @@ class Counter:
         self.commands: list[CommandData] = []
         self.wishes = 0
         self.silent: set[str] = set()
+        self.strategy: Any = None
         self.account = {
             "account_id": "sim",
             "trading_day": DAY.isoformat(),
@@ -94,6 +95,7 @@ class Counter:
             "/positions": {"as_of": as_of, "positions": _plain(map(self.with_frozen, self.held.values()))},
             "/account": {"as_of": as_of, "account": self.account},
             "/statement": {"statement": None},
+            "/subscribe": {},
         }
         return found[path.partition("?")[0]]
 
@@ -245,6 +247,9 @@ class DeskTrading(TradingService):
 
     async def ask(self, path: str, body: Any = None) -> Any:
         return await self.counter.ask(path, body)
+
+    async def ask_strategy(self, method: str, path: str, body: Any = None) -> Any:
+        return await self.counter.strategy(method, path, body)
 
     async def janitors_bus(self) -> Any:
         return self.bus

@@ -48,3 +48,12 @@ class Edit(Config):
     params: dict[str, Any] = {}
     risk: dict[str, Any] = {}
     force: bool = False
+
+
+class Binding(Config):
+    """What Trading asks for when a strategy's lots have moved: contract `symbol` becomes `to`; `then` is what the
+    strategy does."""
+
+    symbol: str = Field(min_length=1)
+    to: str = Field(min_length=1)
+    then: Literal["RUNNING", "PAUSED", "STOPPED"]

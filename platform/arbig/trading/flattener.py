@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from msgspec.structs import asdict
 
 from arbig.bus.port import BusError
-from arbig.domain import protection
-from arbig.domain.instruments import UnknownSymbol
-from arbig.domain.messages import Direction, Offset, OrderRequest, OrderType, Status
+from arbig.domain.messages import Direction, Offset
 from arbig.domain.orders import OrderState
-from arbig.domain.protection import ASK_AGAIN_SECONDS, Exit
-from arbig.domain.sessions import CalendarError, Phase
 from arbig.runtime.crash import crash_point
 from arbig.runtime.http import CallError
 from arbig.store.database import StoreError
 from arbig.store.flattens import FlattenStore
-from arbig.trading.flattens import RUNNING, WAITS, Flatten, FlattenState, Lots, Target, targets_of
+from arbig.trading.chaser import Aim, Chaser
+from arbig.trading.flattens import RUNNING, Flatten, FlattenState, Target, targets_of
 from arbig.trading.judge import Judge
 from arbig.trading.keeper import StateKeeper
 from arbig.trading.order_manager import OrderManager
@@ -39,8 +35,6 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 VERIFY_AGAIN_SECONDS = 1.0
-CANCELS_A_SECOND = 2.0
-"""A broker's counter takes about three; more wait in line, and asking again makes the line longer."""
 
 
 class Look(NamedTuple):
@@ -68,19 +62,15 @@ class Flattener:
     ) -> None:
         self._store = store
         self._keeper = keeper
-        self._judge = judge
         self._orders = orders
         self._positions = positions
-        self._subscriber = subscriber
+        self._chaser = Chaser(judge, orders, subscriber, cancel, say, _sent)
         self._ask = ask
         self._cancel = cancel
         self._say = say
         self._doubt = doubt
         self._clock = judge.clock
         self._any = asyncio.Event()
-        self._exits: dict[tuple[str, Target], Exit] = {}
-        self._refusals: dict[tuple[str, Target], str] = {}
-        self._asked: dict[str, float] = {}
         self._verified: dict[str, float] = {}
         self.jobs = {row.id: Flatten(**asdict(row)) for row in store.recent(RUNNING)}
         self._show_blocks()
@@ -170,7 +160,7 @@ class Flattener:
         targets = self._targets(job)
         if not targets:
             return await self._verify(job)
-        waits = {target: await self._close(job, target, volume) for target, volume in targets.items()}
+        waits = {target: await self._chaser.chase(_aim(job, target), volume) for target, volume in targets.items()}
         lots = sum(targets.values())
         if all(waits.values()):
             return _wait("; ".join(sorted({f"{target.symbol}: {why}" for target, why in waits.items()})))
@@ -187,7 +177,7 @@ class Flattener:
         if not others:
             return None
         await self._cancel_due(others)
-        closed = {why for order in others if (why := self._closed(order.symbol)) is not None}
+        closed = {why for order in others if (why := self._chaser.closed(order.symbol)) is not None}
         if closed and len({order.symbol for order in others}) == 1:
             return _wait(f"{len(others)} orders still work, and {closed.pop()}")
         return Look(FlattenState.CANCELLING, f"{len(others)} orders still work")
@@ -197,107 +187,8 @@ class Flattener:
         return [order for order in self._orders.unfinished() if job.holds(order)]
 
     async def _cancel_due(self, orders: Iterable[OrderState]) -> None:
-        now = self._clock.monotonic()
-        active = [order for order in orders if order.is_active]
-        patience = ASK_AGAIN_SECONDS + len(active) / CANCELS_A_SECOND
-        due = [order for order in active if self._is_due(order, now, patience)]
-        if due:
-            await self._cancel(due)
+        if await self._chaser.cancel_due(orders):
             crash_point("tr.flatten_cancelled")
-
-    def _is_due(self, order: OrderState, now: float, patience: float) -> bool:
-        """A cancel is asked for again when nothing has come of it; never while the exchange would not take it."""
-        if self._closed(order.symbol) is not None:
-            return False
-        name = order.request_id or order.order_id or ""
-        if name in self._asked and now - self._asked[name] < patience:
-            return False
-        self._asked[name] = now
-        return True
-
-    def _closed(self, symbol: str) -> str | None:
-        """Why nothing can be done in a contract now."""
-        try:
-            phase = self._judge.phase_of(symbol)
-        except (UnknownSymbol, CalendarError) as error:
-            return str(error)
-        return None if phase is Phase.CONTINUOUS else WAITS[phase]
-
-    # ---- close ----------------------------------------------------------------------------------------------------
-
-    async def _close(self, job: Flatten, target: Target, volume: int) -> str | None:
-        """The next step of one target; says why it waits, None when it goes on."""
-        if closed := self._closed(target.symbol):
-            return closed
-        tick = self._judge.quotes.tick(target.symbol)
-        if tick is None:
-            return "no price has been heard yet"
-        instrument = self._judge.instruments.get(target.symbol, self._judge.quotes.trading_day)
-        now, lots = self._clock.monotonic(), Lots(volume if target.held is Direction.LONG else -volume)
-        working = self._ours(job, target)
-        exit = self._exit(job, target, working, now)
-        step = protection.next_step(exit, lots, tick, instrument.price_tick, working, now)
-        self._exits[job.id, target] = step.exit
-        if step.alarm is not None:
-            self._say([f"flatten of {job.scope}: {step.alarm}"])
-        await self._cancel(leg for name in step.cancel for leg in self._orders.legs(name)[:1])
-        if step.price is not None:
-            request = self._request(job, target, min(volume, instrument.max_order_volume), step.price)
-            if refusal := await self._send(job, target, step.exit, request):
-                return refusal
-        if protection.is_locked(protection.closing_direction(lots), tick):
-            return f"the price stands at its limit {tick.last_price:g}"
-        return self._refusals.get((job.id, target)) if not working and step.price is None else None
-
-    def _ours(self, job: Flatten, target: Target) -> dict[str, OrderState]:
-        """Closes of this target that may still fill; the legs of one split go by one name."""
-        wanted = (target.strategy_name, target.symbol, target.held.opposite)
-        return {
-            order.vt_orderid: order
-            for order in self._unfinished(job)
-            if order.cause == job.cause and (order.strategy_name, order.symbol, order.direction) == wanted
-        }
-
-    def _exit(self, job: Flatten, target: Target, working: Mapping[str, OrderState], now: float) -> Exit:
-        """Where its close stands. A former life's order is taken up, a rejected one makes the next one wait."""
-        exit = self._exits.get((job.id, target)) or Exit(job.reason, order=next(iter(working), None))
-        if exit.order is not None and exit.order not in working:
-            legs = self._orders.legs(exit.order)
-            words = [leg.error_msg or "" for leg in legs if leg.status is Status.REJECTED]
-            if words:
-                self._refusals[job.id, target] = f"the last close was rejected: {words[0]}"
-                return protection.refused(exit, now)
-        return exit
-
-    def _request(self, job: Flatten, target: Target, volume: int, price: float) -> OrderRequest:
-        return OrderRequest(
-            request_id=str(uuid4()),
-            strategy_name=target.strategy_name,
-            symbol=target.symbol,
-            exchange=self._judge.instruments.get(target.symbol, self._judge.quotes.trading_day).exchange,
-            direction=target.held.opposite,
-            offset=Offset.CLOSE,
-            order_type=OrderType.LIMIT,
-            price=price,
-            volume=volume,
-            timestamp=self._clock.now(),
-            cause=job.cause,
-        )
-
-    async def _send(self, job: Flatten, target: Target, exit: Exit, request: OrderRequest) -> str | None:
-        """The sentence that refuses it, None when it is on its way."""
-        try:
-            await self._subscriber.take(request)
-        except BusError as error:
-            log.warning("flatten %s: %s", job.id, error)  # written down: said as soon as there is a bus
-        crash_point("tr.flatten_closed")
-        answer = self._subscriber.answer_to(request.request_id)
-        if answer is not None and answer.answer:
-            self._exits[job.id, target] = protection.refused(exit, self._clock.monotonic())
-            self._refusals[job.id, target] = answer.answer
-            return answer.answer
-        self._exits[job.id, target] = replace(exit, order=request.request_id)
-        return None
 
     # ---- is it true? ----------------------------------------------------------------------------------------------
 
@@ -332,8 +223,7 @@ class Flattener:
         self._store.save(after)
         self.jobs[job.id] = after
         if not after.is_running:
-            self._exits = {key: exit for key, exit in self._exits.items() if key[0] != job.id}
-            self._refusals = {key: words for key, words in self._refusals.items() if key[0] != job.id}
+            self._chaser.forget(job.cause)
             self._say([f"flatten of {job.scope} ({job.reason}) is {look.state}: {look.detail}"])
         self._show_blocks()
         return after
@@ -342,6 +232,15 @@ class Flattener:
         self._keeper.block("flatten", [job.block for job in self.running])
         if self.running:
             self._any.set()
+
+
+def _aim(job: Flatten, target: Target) -> Aim:
+    scope = f"flatten of {job.scope}"
+    return Aim(job.cause, scope, target.strategy_name, target.symbol, target.held.opposite, Offset.CLOSE)
+
+
+def _sent() -> None:
+    crash_point("tr.flatten_closed")
 
 
 def _wait(detail: str) -> Look:

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from arbig.domain.messages import Direction
 from arbig.domain.orders import OrderState
-from arbig.domain.sessions import Phase
 from arbig.store.flattens import FlattenRow
 from arbig.trading.books import Book
 from arbig.trading.state import Block
@@ -19,13 +18,6 @@ from arbig.trading.state import Block
 CAUSE = "flatten:"
 OTHERS = ""
 """The name that closes what no strategy owns: such a fill goes to the unassigned book."""
-
-WAITS = {
-    Phase.CLOSED: "the market is closed",
-    Phase.AUCTION_ORDER: "the opening auction goes on",
-    Phase.AUCTION_MATCH: "the opening auction goes on",
-    Phase.BREAK: "the market takes its break",
-}
 
 
 class FlattenState(StrEnum):
@@ -45,13 +37,6 @@ class Target(NamedTuple):
     strategy_name: str
     symbol: str
     held: Direction
-
-
-class Lots(NamedTuple):
-    """As protection sees them: net, and the price they were bought at, which no close asks for."""
-
-    volume: int
-    price: float = 0.0
 
 
 class Flatten(FlattenRow, frozen=True, kw_only=True):

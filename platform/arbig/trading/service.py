@@ -51,14 +51,16 @@ from arbig.store.database import Database, StoreError
 from arbig.store.flattens import FlattenStore
 from arbig.store.orders import OrderStore, Received
 from arbig.store.reconciliation import ChangeKind, ReconciliationStore
+from arbig.store.rolls import RollStore
 from arbig.store.snapshots import SnapshotStore
-from arbig.trading import reconciliation_routes, routes
+from arbig.trading import reconciliation_routes, roll_routes, routes
 from arbig.trading.activity import Activity
 from arbig.trading.auditor import Auditor
 from arbig.trading.bookkeeper import Bookkeeper
 from arbig.trading.books import Book
+from arbig.trading.chaser import CANCELS_A_SECOND
 from arbig.trading.differences import lots_of
-from arbig.trading.flattener import CANCELS_A_SECOND, Flattener
+from arbig.trading.flattener import Flattener
 from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.keeper import StateKeeper
 from arbig.trading.order_manager import OrderManager, completed
@@ -69,6 +71,7 @@ from arbig.trading.pulse import Pulse
 from arbig.trading.quotes import PATTERNS, Quotes
 from arbig.trading.reconciler import Reconciler
 from arbig.trading.risk_file import load_risk
+from arbig.trading.roller import Roller
 from arbig.trading.state import Block, State, TradingState, is_stricter
 from arbig.trading.sweeper import Sweeper
 from arbig.trading.tally import Tally, opened_with
@@ -83,6 +86,7 @@ ACCOUNT_SECONDS = 2.0
 LAG_SECONDS = 10.0
 RETRY_WRITE_SECONDS = 0.5
 TELL_SECONDS = 1.0
+BEGIN_SECONDS = 30.0
 CANCEL_AGAIN_SECONDS = (3.0, 3.0, 6.0, 15.0, 60.0)
 MEMORY = timedelta(seconds=MEMORY_SECONDS)
 KEEP = timedelta(days=2)
@@ -141,6 +145,7 @@ class TradingService(Service):
         self.spawn(self.keeper.push_for_ever(), "the Gateway's state")
         self.spawn(self._cancel_while_halted(), "halt")
         self.spawn(self.flattener.run_for_ever(), "flatten")
+        self.spawn(self.roller.run_for_ever(), "roll")
         self.spawn(self._say_for_ever(), "events")
 
     def _open(self) -> None:
@@ -204,6 +209,19 @@ class TradingService(Service):
             self.say_alarms,
             self._must_resync.set,
         )
+        self.roller = Roller(
+            RollStore(self.database, self.account_id),
+            self.keeper,
+            self.judge,
+            self.orders,
+            self.positions,
+            self.subscriber,
+            self.ask,
+            self.ask_strategy,
+            self.cancel,
+            self.say_alarms,
+            lambda: self.flattener.running,
+        )
         self.reconciler = Reconciler(
             self.ask,
             self.orders,
@@ -229,6 +247,7 @@ class TradingService(Service):
     def routes(self, app: FastAPI) -> None:
         routes.add(app, self)
         reconciliation_routes.add(app, self)
+        roll_routes.add(app, self)
 
     @property
     def state(self) -> TradingState:
@@ -247,6 +266,7 @@ class TradingService(Service):
             "outbox": self.outbox.waiting,
             "contradictions": self.orders.illegal,
             "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
+            "rolls": [f"{job.scope}: {job.state}, {job.detail}" for job in self.roller.running],
             "fault": self.fault,
             "alarms": [*self.sweeper.alarms, *self.auditor.alarms, *self.stale],
         }
@@ -435,6 +455,10 @@ class TradingService(Service):
 
     async def pause_strategy(self, name: str) -> None:
         await call(self.settings, STRATEGY, "POST", f"/strategies/{name}/pause", timeout=TELL_SECONDS)
+
+    async def ask_strategy(self, method: str, path: str, body: Any = None) -> Any:
+        """The Strategy service's answer: a strategy that begins anew is made, and its history read."""
+        return await call(self.settings, STRATEGY, method, path, json=body, timeout=BEGIN_SECONDS)
 
     def _opened(self, day: date) -> Tally:
         """What our own trades add up to on a day, from the last settlement on."""
