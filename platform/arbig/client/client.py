@@ -79,6 +79,16 @@ class ArbigClient:
     async def tick(self, symbol: str) -> LastTick:
         return await self._get(f"/ticks/{symbol}", LastTick)
 
+    async def account_history(self, since: datetime | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """`datetime trading_day balance available margin commission close_profit position_profit`, oldest first."""
+        answer = await self._get("/account/history", dict[str, Any], since=_wire(since), limit=limit)
+        found: list[dict[str, Any]] = answer["points"]
+        return found
+
+    async def reconciliation(self) -> dict[str, Any]:
+        """Where the counter and we disagree."""
+        return await self._get("/reconciliation", dict[str, Any])
+
     async def bars(
         self,
         symbol: str,
@@ -151,6 +161,18 @@ class ArbigClient:
         }
         given = {name: value for name, value in wish.items() if value is not None}
         return await self._ask("POST", "/orders", OrderAnswer, json=given)
+
+    async def preview_order(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """What would become of an order: `{legs, commission, margin, available, refusal}`. Nothing is sent."""
+        return await self._ask("POST", "/orders", dict[str, Any], params={"preview": "true"}, json=wish)
+
+    async def accept_differences(self, reason: str) -> dict[str, Any]:
+        """Unexplained lots are taken as they are."""
+        return await self._ask("POST", "/reconciliation/accept", dict[str, Any], json={"reason": reason})
+
+    async def move_lots(self, move: str, lots: Mapping[str, Any]) -> dict[str, Any]:
+        """`assign` them to a strategy's book, or `unassign` them."""
+        return await self._ask("POST", f"/positions/{move}", dict[str, Any], json=lots)
 
     async def cancel_order(self, order_id: str) -> dict[str, Any]:
         return await self._ask("DELETE", f"/orders/{order_id}", dict[str, Any])

@@ -302,8 +302,22 @@ grants = Table(
     Column("revoked_at", ShanghaiTime),
 )
 
+equity = Table(
+    "equity",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("at", ShanghaiTime, primary_key=True),
+    Column("trading_day", Date, nullable=False),
+    Column("balance", Float, nullable=False),
+    Column("available", Float, nullable=False),
+    Column("margin", Float, nullable=False),
+    Column("commission", Float, nullable=False),
+    Column("close_profit", Float, nullable=False),
+    Column("position_profit", Float, nullable=False),
+)
+
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 """Alembic's own table, read without alembic."""
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 HEAD = REVISIONS[-1]

@@ -24,6 +24,7 @@ from arbig.store.orders import Received
 from arbig.trading.books import Book
 from arbig.trading.compliance import report
 from arbig.trading.flattens import Flatten
+from arbig.trading.preview import preview as previewed
 from arbig.trading.state import SETTABLE, State
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def add(app: FastAPI, trading: TradingService) -> None:
         return _answer(software="ARBIG", version=__version__, app_id=_app_id(trading), **found)
 
     @app.post("/orders")
-    async def send(request: Request) -> Response:
+    async def send(request: Request, preview: bool = False) -> Response:
         form = _form(await request.body(), OrderForm)
         deed_of(request.scope).begins(
             "order", f"{form.direction} {form.offset} {form.volume} {form.symbol} at {form.price}"
@@ -116,6 +117,8 @@ def add(app: FastAPI, trading: TradingService) -> None:
             volume=form.volume,
             timestamp=trading.clock.now(),
         )
+        if preview:
+            return _answer(**previewed(wish, trading))
         return await _submitted(wish, trading)
 
     @app.delete("/orders/{name}")

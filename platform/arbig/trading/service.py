@@ -48,6 +48,7 @@ from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings, SettingsError
 from arbig.store.database import Database, StoreError
+from arbig.store.equity import EquityStore
 from arbig.store.flattens import FlattenStore
 from arbig.store.orders import OrderStore, Received
 from arbig.store.reconciliation import ChangeKind, ReconciliationStore
@@ -60,6 +61,7 @@ from arbig.trading.bookkeeper import Bookkeeper
 from arbig.trading.books import Book
 from arbig.trading.chaser import CANCELS_A_SECOND
 from arbig.trading.differences import lots_of
+from arbig.trading.equity import EquityRecorder, add_history
 from arbig.trading.flattener import Flattener
 from arbig.trading.judge import MEMORY_SECONDS, Judge
 from arbig.trading.keeper import StateKeeper
@@ -158,6 +160,7 @@ class TradingService(Service):
         self.is_open = True
         self.store = OrderStore(self.database, self.account_id)
         self.snapshots = SnapshotStore(self.database, self.account_id)
+        self.equity = EquityRecorder(EquityStore(self.database, self.account_id))
         self.keeper = StateKeeper(self.snapshots, self.ask, self.clock, self._on_state)
         self.positions = PositionManager(self.account_id)
         self.tripwire, self.pulse = Tripwire(self.risk.triggers), Pulse(self.risk)
@@ -245,6 +248,7 @@ class TradingService(Service):
             await self._janitors_bus.close()
 
     def routes(self, app: FastAPI) -> None:
+        add_history(app, self)
         routes.add(app, self)
         reconciliation_routes.add(app, self)
         roll_routes.add(app, self)
@@ -361,6 +365,7 @@ class TradingService(Service):
             missing = self.orders.missing()
             with suppress(CallError):  # the Gateway is away, and its return is an event
                 await self.reconciler.refresh_account()
+                self.equity.note(self.reconciler.account, self.quotes.session_time)
             await self._watch()
             await self._pause_rejected()
             self._watch_market()

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from arbig.domain.messages import Direction, Offset, OrderType
@@ -230,12 +231,24 @@ def api_of(house: House) -> APIRouter:
     async def account() -> Any:
         return await ask("trading", "GET", "/account")
 
+    @router.get("/account/history", tags=["trading"])
+    async def account_history(
+        since: datetime | None = None, limit: Annotated[int, Query(ge=2, le=10_000)] = 2000
+    ) -> Any:
+        """The account's course: a point a session minute, thinned evenly where there are more than `limit`."""
+        naive = since.replace(tzinfo=None).isoformat() if since else None
+        return await ask("trading", "GET", "/account/history", since=naive, limit=limit)
+
     @router.get("/orders", tags=["trading"])
     async def orders(active: bool | None = None, limit: Limit = 500) -> Any:
         return await ask("trading", "GET", "/orders", active=_word(active), limit=limit)
 
     @router.post("/orders", tags=["trading"], status_code=202)
-    async def send_order(wish: Wish, request: Request) -> Any:
+    async def send_order(wish: Wish, request: Request, preview: bool = False) -> Any:
+        """With `preview`, what would become of it: split, commission, margin, or the rule that refuses it."""
+        if preview:
+            wanted = wish.model_dump(mode="json", exclude_none=True)
+            return JSONResponse(await ask("trading", "POST", "/orders", json=wanted, preview="true"))
         audited(request, "order", f"{wish.direction} {wish.offset} {wish.volume} {wish.symbol} at {wish.price}")
         crash_point("web.before_forward")
         answer = await ask("trading", "POST", "/orders", json=wish.model_dump(mode="json", exclude_none=True))
