@@ -630,6 +630,14 @@ def bench(context: typer.Context) -> None:
     benches(context.args, prog_name="arbig bench")
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def alerts(context: typer.Context) -> None:
+    """Who is told of halts, rejects, disconnects: arbig alerts list, arbig alerts test. 消息提醒。"""
+    from arbig.alerts.commands import app as commands
+
+    commands(context.args, prog_name="arbig alerts")
+
+
 def _history(folder: Path | None, data: Path | None) -> History:
     from arbig.lab.desk import Desk
 

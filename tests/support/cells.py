@@ -12,10 +12,10 @@ ON_REDIS = ("gateway", "market", "trading", "strategy", "web")
 NETWORK = ("cut", "slow", "half-open")
 STREAMS = ("order", "cmd", "order_status", "trade", "position")
 DISKS = ("db", "exchange", "redis")
-FLATTEN = tuple(point.name for point in POINTS if point.name.startswith("tr.flatten_"))
-INTENTS = tuple(point.name for point in POINTS if point.name.startswith("tr.intent_"))
-ELSEWHERE = ("recording.after_file", *FLATTEN, *INTENTS)
-"""Points that need a day's end, a person's flatten or a notebook's intent: tests/market and tests/trading die there."""
+_ASIDE = ("tr.flatten_", "tr.intent_", "tr.roll_", "st.roll_", "al.")
+ELSEWHERE = ("recording.after_file", *(point.name for point in POINTS if point.name.startswith(_ASIDE)))
+"""Points that need a day's end, a person's flatten or roll, a notebook's intent or somebody to tell: the tests of those
+rooms die there."""
 
 STAND = {
     "request": "tr.after_read",

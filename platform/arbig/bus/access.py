@@ -2,7 +2,7 @@
 
 Every user but the administrator gets a list of commands, nothing by category: no scripting, no administration. A
 service writes the streams of which it is a writer or a required reader (acknowledging is writing) and looks at all.
-Readers (console, notebooks, the command line) write nothing and publish nothing.
+Readers (console, notebooks, the command line) write nothing and publish nothing. Watchers read and beat.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from arbig.bus.topics import CHANNELS, EPOCH, SERVICES, STREAMS
+from arbig.bus.topics import CHANNELS, EPOCH, HEARTBEAT, SERVICES, STREAMS
 
 READERS = ("console", "reader")
+WATCHERS = ("alerts",)
 ADMIN = "admin"
-USERS = (*SERVICES, *READERS, ADMIN)
+USERS = (*SERVICES, *READERS, *WATCHERS, ADMIN)
 
 _EVERYONE = (
     "auth hello ping select time client|setname client|id info config|get "
@@ -43,7 +44,9 @@ def rights(user: str) -> str:
     if user == ADMIN:
         return "+@all -@scripting ~* &*"
     commands, keys = (_READER, ("%R~*",)) if user in READERS else (_SERVICE, _keys(user))
-    channels = (f"&{topic.name}" for topic in CHANNELS)
+    if user in WATCHERS:
+        commands, keys = f"{_READER} publish get setnx", ("%R~*", f"%RW~{EPOCH}")
+    channels = (f"&{topic.name}" for topic in CHANNELS if user not in WATCHERS or topic is HEARTBEAT)
     return " ".join(("-@all", *(f"+{command}" for command in commands.split()), *keys, *channels))
 
 

@@ -104,6 +104,14 @@ class EventType(StrEnum):
     ALARM = "ALARM"
 
 
+class AlarmCode(StrEnum):
+    """What an ALARM is about, for those who choose what they are told; a trigger's alarm has its rule's word."""
+
+    REJECTS = "REJECTS"
+    STRATEGY = "STRATEGY"
+    MISMATCH = "MISMATCH"
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The common part. `TIMESPEC` says how fine the time on the wire is."""
 
@@ -373,7 +381,8 @@ class PositionData(Message, frozen=True, kw_only=True, omit_defaults=True):
 class EventData(Message, frozen=True, kw_only=True, omit_defaults=True):
     """What happened to the house itself: connection, reconcile, trading state, alarms. EXTERNAL: another terminal's
     order touches lots of a strategy. BOOK: a strategy's book gained `volume` net lots at `price` without a trade of the
-    exchange; such changes are numbered."""
+    exchange; such changes are numbered. `code`: what an ALARM is about (AlarmCode, or
+    a trigger's word)."""
 
     event: EventType
     source: str
@@ -388,6 +397,7 @@ class EventData(Message, frozen=True, kw_only=True, omit_defaults=True):
     volume: int | None = None
     price: float | None = None
     number: int | None = None
+    code: str | None = None
 
 
 class DeadLetter(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -71,6 +71,8 @@ POINTS = tuple(
         ("tr.roll_moved", "trading", BESIDE, "all lots are in the new contract, that is not written down"),
         ("tr.roll_bound", "trading", BESIDE, "the strategy has begun on the new contract, that is not written down"),
         ("st.roll_written", "strategy", BESIDE, "the strategy's file names the new contract, it has not begun"),
+        ("al.before_commit", "alerts", BESIDE, "an event is read, nobody is to be told of it yet"),
+        ("al.after_commit", "alerts", BESIDE, "it is written down who is to be told, nobody has been"),
         ("market.after_journal", "market", BESIDE, "the ticks are in the journal, no bar is stored"),
         ("market.after_csv", "market", BESIDE, "the bars are in their files, not published"),
         ("recording.after_file", "market", BESIDE, "the day's tick file is written, its journal not yet removed"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from arbig.bus.port import BusError
+from arbig.runtime.alerting import check_alerts
 from arbig.runtime.broker import check_gateway
 from arbig.runtime.files import read_yaml
 from arbig.runtime.leftovers import end_leftovers
@@ -27,6 +28,7 @@ FREE_BYTES = 200_000_000
 def preflight(settings: Settings) -> None:
     """Raises SettingsError with one line."""
     check_gateway(settings)
+    check_alerts(settings)
     check_data_folder(settings)
     if holder(settings) is not None:
         raise SettingsError(second_copy(settings))

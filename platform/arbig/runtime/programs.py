@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from arbig.runtime.alerting import wants_alerts
 from arbig.runtime.settings import Settings
 
 Probe = Literal["port", "socket", "ready", "page"]
@@ -30,6 +31,7 @@ PROGRAMS = (
     Program("trading", "arbig.trading", "ready"),
     Program("strategy", "arbig.strategy", "ready"),
     Program("web", "arbig.web", "ready"),
+    Program("alerts", "arbig.alerts", "ready"),
     Program("console", "arbig.web.console", "page", after="web"),
     Program("jupyter", "arbig.web.jupyter", "page", after="web", page="/api"),
 )
@@ -38,8 +40,10 @@ TRADING_PATH = ("redis", "exchange", "gateway", "market", "trading", "strategy")
 
 
 def programs_of(settings: Settings) -> tuple[Program, ...]:
-    """An outside Redis and a broker's counter are not ours to run."""
+    """An outside Redis and a broker's counter are not ours to run; without a target nobody is to be alerted."""
     absent = {"redis"} if not settings.redis.embedded else set()
     if settings.gateway != "sim":
         absent.add("exchange")
+    if not wants_alerts(settings):
+        absent.add("alerts")
     return tuple(program for program in PROGRAMS if program.name not in absent)

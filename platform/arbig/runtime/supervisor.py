@@ -22,6 +22,7 @@ from supervisor import events, supervisord
 from supervisor.medusa import asyncore_25 as asyncore
 
 from arbig.runtime import logs
+from arbig.runtime.alerting import alert_variables
 from arbig.runtime.broker import secret_variables
 from arbig.runtime.leftovers import end_leftovers
 from arbig.runtime.programs import Program, programs_of
@@ -146,8 +147,11 @@ def _section(program: Program, place: int, settings: Settings) -> list[str]:
 
 
 def _own_words(program: Program, settings: Settings) -> dict[str, str]:
-    """A broker's secrets reach the Gateway alone: what else runs here, a notebook too, finds their names empty."""
+    """A broker's secrets reach the Gateway alone, the addresses of alerts who sends them: what else runs here,
+    a notebook too, finds their names empty."""
+
     hidden = () if program.name == "gateway" else secret_variables(settings)
+    hidden += () if program.name == "alerts" else alert_variables(settings)
     return {"ARBIG_SERVICE": program.name, **dict.fromkeys(hidden, "")}
 
 

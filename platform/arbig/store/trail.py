@@ -71,6 +71,12 @@ class Trail:
             found = database.execute(f"SELECT {_COLUMNS} FROM trail ORDER BY number DESC LIMIT ?", (limit,)).fetchall()
         return [Row(*row) for row in reversed(found)]
 
+    def after(self, number: int, limit: int = 1000) -> list[Row]:
+        """Those behind a row, oldest first."""
+        words = f"SELECT {_COLUMNS} FROM trail WHERE number > ? ORDER BY number LIMIT ?"
+        with self._open() as database:
+            return [Row(*row) for row in database.execute(words, (number, limit))]
+
     def last(self, action: str) -> Row | None:
         with self._open() as database:
             words = f"SELECT {_COLUMNS} FROM trail WHERE action = ? ORDER BY number DESC LIMIT 1"

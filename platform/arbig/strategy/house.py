@@ -129,7 +129,9 @@ class House:
             await self.bus.append([(ORDER.name, encode(request))])
             self.sent.append(request.request_id)
 
-    async def alarm(self, message: str, strategy_name: str | None = None, symbol: str | None = None) -> None:
+    async def alarm(
+        self, message: str, strategy_name: str | None = None, symbol: str | None = None, code: str | None = None
+    ) -> None:
         """Seen by people: in the log and in `stream:event`."""
         log.error(message, strategy_name=strategy_name)
         now = self.clock.now()
@@ -140,6 +142,7 @@ class House:
             message=message,
             strategy_name=strategy_name,
             symbol=symbol,
+            code=code,
             account_id=self.settings.account_id,
             event_id=f"A:strategy:{now.isoformat()}:{next(self._events)}",
         )

@@ -21,6 +21,7 @@ from arbig.bus.port import Entry
 from arbig.bus.topics import DEAD, STRATEGY, group_of
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import (
+    AlarmCode,
     BarData,
     Interval,
     OrderData,
@@ -678,7 +679,7 @@ class LiveStrategy:
             await self._cancel_everything()
         store = self.house.store
         await self.house.durably(lambda: store.set_state(self.name, self.state, self.error, self.traceback))
-        await self.house.alarm(f"{self.name}: {fault.reason}", self.name)
+        await self.house.alarm(f"{self.name}: {fault.reason}", self.name, code=AlarmCode.STRATEGY)
 
     async def _drop_runner(self) -> None:
         runner, self._runner = self._runner, None

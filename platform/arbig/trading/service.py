@@ -23,6 +23,7 @@ from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITI
 from arbig.domain.fees import FeeSchedule, margin
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
+    AlarmCode,
     CommandType,
     Direction,
     EventData,
@@ -114,7 +115,7 @@ class TradingService(Service):
             EventType.SETTLED: self._on_settled,
         }
         self._losses = 0
-        self._unsaid: deque[tuple[EventType, str, dict[str, str]]] = deque()
+        self._unsaid: deque[tuple[EventType, str, dict[str, str | None]]] = deque()
         self._is_listening = asyncio.Event()
         self._must_resync = asyncio.Event()
         self._stale = asyncio.Event()
@@ -181,7 +182,7 @@ class TradingService(Service):
             self.clock,
             self.durably,
             self.mistrust,
-            self.say_alarms,
+            partial(self.say_alarms, code=AlarmCode.MISMATCH),
         )
         self.instruments = instruments
         self.judge = Judge(
@@ -409,7 +410,7 @@ class TradingService(Service):
             log.error("%s", error)  # it holds all the same, here and at the Gateway
         self.tripwire.acted(breach.code)
         if not is_said:
-            self.say_alarms([f"trading is {wanted}: {breach.sentence}"])
+            self.say_alarms([f"trading is {wanted}: {breach.sentence}"], breach.code)
 
     def _watch_market(self) -> None:
         """Opening is refused by its rule; here it is said, when it has been seen twice."""
@@ -454,7 +455,7 @@ class TradingService(Service):
                     continue
                 log.warning("%s is no running strategy: %s", name, error)
             else:
-                self.say_alarms([words])
+                self.say_alarms([words], AlarmCode.REJECTS)
             del self._rejected[name]
             self._show_rejected()
 
@@ -490,8 +491,8 @@ class TradingService(Service):
     def _say_warnings(self) -> None:
         self.say_alarms(self.orders.activity.warnings())
 
-    def say_alarms(self, lines: Iterable[str]) -> None:
-        self._unsaid.extend((EventType.ALARM, line, {}) for line in lines)
+    def say_alarms(self, lines: Iterable[str], code: str | None = None) -> None:
+        self._unsaid.extend((EventType.ALARM, line, {"code": code}) for line in lines)
         if self._unsaid:
             self._unsaid_waits.set()
 
@@ -635,7 +636,7 @@ class TradingService(Service):
         for book in self.positions.owned():
             if book.symbol == order.symbol and book.volume * side.sign > 0:
                 told = f"{words}; the book of {book.strategy_name} holds {abs(book.volume)} of them"
-                about = {"strategy_name": book.strategy_name, "symbol": order.symbol}
+                about: dict[str, str | None] = {"strategy_name": book.strategy_name, "symbol": order.symbol}
                 self._unsaid.append((EventType.EXTERNAL, told, about))
         self._unsaid_waits.set()
 

@@ -30,6 +30,7 @@ from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings
 from arbig.runtime.status import house_status
 from arbig.web import pages
+from arbig.web.alerts import alert_routes
 from arbig.web.api import PREFIX, api_of, asked, audited
 from arbig.web.catalogue import catalogue_of
 from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
@@ -152,6 +153,7 @@ class WebService(Service):
         app.include_router(api_of(self))
         app.include_router(research_of(self.settings))
         app.include_router(catalogue_of(self.settings))
+        app.include_router(alert_routes(self.settings))
         app.mount(pages.DOC_ASSETS_URL, StaticFiles(directory=Path(pages.DOC_ASSETS)), name="assets")
         self._page_routes(app)
         self._log_in_routes(app)
