@@ -69,10 +69,22 @@ def test_a_request_is_decided_once_and_a_repeat_writes_nothing(database: Databas
     store = OrderStore(database, "sim")
     assert store.decide(received("a"), [state("a")], [message(store, "a")])
     assert not store.decide(received("a", "no"), [state("b")], [message(store, "b")])
-    assert ["a"] == [each.request_id for each in store.recent(10)]
+    assert ["a"] == [each.request_id for each in store.orders_page(None, 10).rows]
     assert ["a"] == [each.request_id for each in store.unpublished()]
     answer = store.answer("a")
     assert answer is not None and "" == answer.answer
+
+
+def test_pages_of_orders_show_each_order_once_while_new_ones_come(database: Database) -> None:
+    store = OrderStore(database, "sim")
+    for name in "abcde":
+        store.decide(received(name), [state(name)], [])
+    newest = store.orders_page(None, 2)
+    store.decide(received("f"), [state("f")], [])
+    middle = store.orders_page(newest.cursor, 2)
+    oldest = store.orders_page(middle.cursor, 2)
+    pages = [[each.request_id for each in page.rows] for page in (newest, middle, oldest)]
+    assert ([["d", "e"], ["b", "c"], ["a"]], None) == (pages, oldest.cursor)
 
 
 def test_a_decision_that_breaks_another_rule_is_not_taken_for_a_repeat(database: Database) -> None:

@@ -102,7 +102,7 @@ def _orders(house: House) -> list[str]:
     trading, found = house.services["trading"], []
     ours = {
         memo_of(state.request_id, state.strategy_name): state
-        for state in trading.store.recent(10_000)
+        for state in trading.store.orders_page(None, 10_000).rows
         if state.request_id
     }
     truth = _truth(house)

@@ -307,7 +307,7 @@ def request_of(number: int) -> OrderRequest:
 
 def filled(settings: Settings) -> list[str]:
     database = Database.open(settings.data / "db" / "trading.db")
-    states = OrderStore(database, settings.account_id).recent(10)
+    states = OrderStore(database, settings.account_id).orders_page(None, 10).rows
     database.close()
     return [state.request_id for state in states if state.status is Status.ALLTRADED]
 

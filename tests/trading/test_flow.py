@@ -116,7 +116,7 @@ def test_a_bad_order_is_refused_with_a_sentence_the_strategy_hears(
             assert [(name, Status.REJECTED, Detail.DENIED)] == [(o.request_id, o.status, o.detail) for o in heard]
             assert sentence in (heard[0].error_msg or "")
             assert [] == await desk.said(CMD.name)
-            assert [name] == [state.request_id for state in desk.service.store.recent(10)]
+            assert [name] == [state.request_id for state in desk.service.store.orders_page(None, 10).rows]
 
     asyncio.run(play())
 

@@ -40,6 +40,17 @@ def test_a_question_is_passed_on_with_its_words(
     assert [(service, "GET", asked, query)] == heard
 
 
+def test_bars_are_paged_back_through_history(web) -> None:
+    web.start_sibling("market")
+    bars = [{"datetime": f"2025-10-09T09:0{n}:00.000", "close_price": 880.0 + n} for n in range(3)]
+    web.siblings.answers["market", "GET", "/bars/au2512"] = (200, {"bars": bars, "gaps": []})
+    with web.as_program() as program:
+        full = program.get("/api/v1/bars/au2512?limit=3").json()
+        last = program.get("/api/v1/bars/au2512?limit=4", params={"cursor": full["cursor"]}).json()
+    assert ("2025-10-09T09:00:00.000", False) == (full["cursor"], "cursor" in last)
+    assert "2025-10-09T09:00:00" == web.siblings.heard[1][3]["until"]
+
+
 def test_a_dead_service_is_named_in_one_sentence(web) -> None:
     with web.as_program() as program:
         answer = program.get("/api/v1/positions")

@@ -16,8 +16,9 @@ from hypothesis import strategies as some
 sys.path.insert(0, str(Path(__file__).parents[2] / "dashboards"))
 
 from theme import palette
-from views.board import KEPT_CANDLES, Board, Candle, Series
+from views.board import Board
 from views.chart import Chart
+from views.series import KEPT_CANDLES, Candle, Series
 from views.tables import COLUMNS, columns_of, lamp_of, order_rows, signed, span
 from views.words import WORDS, Words
 

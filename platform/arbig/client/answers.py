@@ -26,11 +26,15 @@ class Snapshot(Answer, frozen=True, kw_only=True):
 
 
 class Orders(Snapshot, frozen=True, kw_only=True):
+    """`cursor` asks for the page before this one; null: there is none."""
+
     orders: list[OrderData]
+    cursor: str | None = None
 
 
 class Trades(Snapshot, frozen=True, kw_only=True):
     trades: list[TradeData]
+    cursor: str | None = None
 
 
 class StrategyPosition(Answer, frozen=True, kw_only=True):
@@ -121,6 +125,7 @@ class Bars(Answer, frozen=True, kw_only=True):
     symbol: str
     interval: str
     bars: list[BarData]
+    cursor: str | None = None
     gaps: list[Any] = []
 
 

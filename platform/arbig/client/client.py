@@ -25,6 +25,7 @@ from arbig.client.answers import (
     Orders,
     Positions,
     Strategies,
+    Tape,
     Trades,
     Whoami,
 )
@@ -108,14 +109,27 @@ class ArbigClient:
     async def positions(self) -> Positions:
         return await self._get("/positions", Positions)
 
+    async def whence(self, order_id: str) -> dict[str, Any]:
+        """Where an order came from; by order id or request id."""
+        return await self._get(f"/orders/{order_id}/whence", dict[str, Any])
+
+    async def tape(
+        self, symbol: str, limit: int | None = None, since: datetime | None = None, seq: int | None = None
+    ) -> Tape:
+        """The running trading day's ticks, oldest first."""
+        return await self._get(f"/ticks/{symbol}/tape", Tape, limit=limit, since=_wire(since), seq=seq)
+
     async def account(self) -> AccountSnapshot:
         return await self._get("/account", AccountSnapshot)
 
-    async def orders(self, active: bool | None = None, limit: int | None = None) -> Orders:
-        return await self._get("/orders", Orders, active=active, limit=limit)
+    async def orders(self, active: bool | None = None, limit: int | None = None, cursor: str | None = None) -> Orders:
+        """Working orders, or with `active=False` a page of all; the answer's `cursor` asks for the page before it."""
+        return await self._get("/orders", Orders, active=active, limit=limit, cursor=cursor)
 
-    async def trades(self, since: datetime | None = None) -> Trades:
-        return await self._get("/trades", Trades, since=_wire(since))
+    async def trades(
+        self, since: datetime | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Trades:
+        return await self._get("/trades", Trades, since=_wire(since), limit=limit, cursor=cursor)
 
     async def strategies(self) -> Strategies:
         return await self._get("/strategies", Strategies)
@@ -200,6 +214,21 @@ class ArbigClient:
     async def stop_flatten(self, job_id: str) -> dict[str, Any]:
         return await self._ask("DELETE", f"/flatten/{job_id}", dict[str, Any])
 
+    async def roll(
+        self, strategy_name: str, to: str, symbol: str | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
+        """A strategy moves to the next contract; its progress is in `rolls()`."""
+        wish = {"strategy_name": strategy_name, "to": to, "symbol": symbol, "reason": reason}
+        given = {name: value for name, value in wish.items() if value is not None}
+        return await self._ask("POST", "/rolls", dict[str, Any], json=given)
+
+    async def rolls(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self._get("/rolls", dict[str, Any]))["rolls"]
+        return found
+
+    async def stop_roll(self, job_id: str) -> dict[str, Any]:
+        return await self._ask("DELETE", f"/rolls/{job_id}", dict[str, Any])
+
     async def control_service(self, name: str, action: str) -> dict[str, Any]:
         return await self._ask("POST", f"/services/{name}/{action}", dict[str, Any])
 
@@ -223,6 +252,58 @@ class ArbigClient:
     async def ticket(self, role: str = "trader") -> str:
         """A single-use log-in ticket for a browser."""
         return str((await self._ask("POST", "/tickets", dict[str, Any], json={"role": role}))["ticket"])
+
+    # ---- notebooks on the calendar, and what they want
+
+    async def clock(self) -> dict[str, Any]:
+        """The exchange's: session_time, trading_day, speed, connected."""
+        return await self._get("/clock", dict[str, Any])
+
+    async def schedule(self) -> dict[str, Any]:
+        """session_time, entries, problems."""
+        return await self._get("/schedule", dict[str, Any])
+
+    async def run_scheduled(self, name: str) -> dict[str, Any]:
+        return await self._ask("POST", f"/schedule/{name}/run", dict[str, Any])
+
+    async def scheduled_runs(
+        self, name: str | None = None, trading_day: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        answer = await self._get("/runs", dict[str, Any], name=name, trading_day=trading_day, limit=limit)
+        found: list[dict[str, Any]] = answer["runs"]
+        return found
+
+    async def scheduled_run(self, run_id: str) -> dict[str, Any]:
+        return await self._get(f"/runs/{run_id}", dict[str, Any])
+
+    async def stop_scheduled_run(self, run_id: str) -> dict[str, Any]:
+        return await self._ask("POST", f"/runs/{run_id}/stop", dict[str, Any])
+
+    async def want(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """strategy_name, symbol, target, intent, and trading_day, run_id when known; `repeated` when said before."""
+        return await self._ask("POST", "/intents", dict[str, Any], json=wish)
+
+    async def intent(self, intent_id: str) -> dict[str, Any]:
+        return await self._get(f"/intents/{intent_id}", dict[str, Any])
+
+    async def intents(self, strategy_name: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        answer = await self._get("/intents", dict[str, Any], strategy_name=strategy_name, limit=limit)
+        found: list[dict[str, Any]] = answer["intents"]
+        return found
+
+    async def stop_intent(self, intent_id: str) -> dict[str, Any]:
+        return await self._ask("DELETE", f"/intents/{intent_id}", dict[str, Any])
+
+    async def grants(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self._get("/grants", dict[str, Any]))["grants"]
+        return found
+
+    async def grant(self, strategy_name: str, lots: int, expires_at: str) -> dict[str, Any]:
+        wish = {"strategy_name": strategy_name, "lots": lots, "expires_at": expires_at}
+        return await self._ask("POST", "/grants", dict[str, Any], json=wish)
+
+    async def revoke(self, grant_id: str) -> dict[str, Any]:
+        return await self._ask("DELETE", f"/grants/{grant_id}", dict[str, Any])
 
     # ---- one way out
 

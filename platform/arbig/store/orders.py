@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from datetime import datetime as Time
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -21,6 +21,7 @@ from arbig.domain.orders import OrderState, Stage
 from arbig.store import tables
 from arbig.store.database import Database, Prepared
 
+T = TypeVar("T")
 ANSWERS_KEPT = timedelta(days=30)
 
 Also = Callable[[sqlite3.Connection], None]
@@ -51,6 +52,17 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     written_at: Time
     expires_at: Time | None = None
     published: bool = False
+
+
+class Page(NamedTuple, Generic[T]):
+    """Some rows, oldest first; `cursor`: where the page before them ends, None when there is none."""
+
+    rows: list[T]
+    cursor: int | None
+
+
+def _cursor(newest_first: Sequence[RowMapping], limit: int) -> int | None:
+    return int(newest_first[-1]["id"]) if len(newest_first) == limit else None
 
 
 class OrderStore:
@@ -240,12 +252,26 @@ class OrderStore:
             fills = select(tables.trades).where(*mine)
             return _state_of(row, [_trade_of(each) for each in connection.execute(fills).mappings()])
 
-    def recent(self, limit: int) -> list[OrderState]:
-        """The newest orders of any day, newest first. Their trade keys are not loaded: this is for showing."""
+    def orders_page(self, cursor: int | None, limit: int) -> Page[OrderState]:
+        """The newest orders of any day, or those before a cursor. Their trade keys are not loaded."""
         query = select(tables.orders).where(tables.orders.c.account_id == self.account_id)
+        if cursor is not None:
+            query = query.where(tables.orders.c.id < cursor)
         with self.database.reading() as connection:
-            rows = connection.execute(query.order_by(tables.orders.c.id.desc()).limit(limit)).mappings()
-            return [_state_of(row, []) for row in rows]
+            rows = connection.execute(query.order_by(tables.orders.c.id.desc()).limit(limit)).mappings().all()
+        return Page([_state_of(row, []) for row in reversed(rows)], _cursor(rows, limit))
+
+    def trades_page(self, since: Time | None, cursor: int | None, limit: int) -> Page[TradeData]:
+        """The newest trades since a moment, or those before a cursor."""
+        trades = tables.trades.c
+        query = select(tables.trades).where(trades.account_id == self.account_id)
+        if since is not None:
+            query = query.where(trades.traded_at >= since)
+        if cursor is not None:
+            query = query.where(trades.id < cursor)
+        with self.database.reading() as connection:
+            rows = connection.execute(query.order_by(trades.id.desc()).limit(limit)).mappings().all()
+        return Page([_trade_of(row) for row in reversed(rows)], _cursor(rows, limit))
 
     def trades(self, since: Time | None = None, limit: int | None = None) -> list[TradeData]:
         """Trades in the order they came; with a limit the newest ones."""

@@ -20,7 +20,7 @@ from arbig.runtime.broker import CTP
 from arbig.runtime.files import SettingsError, read_yaml
 from arbig.runtime.witness import deed_of
 from arbig.store.database import StoreError
-from arbig.store.orders import Received
+from arbig.store.orders import Page, Received
 from arbig.trading.books import Book
 from arbig.trading.compliance import report
 from arbig.trading.flattens import Flatten
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from arbig.trading.service import TradingService
 
 Limit = Annotated[int, Query(ge=1, le=100_000)]
+Cursor = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
 class OrderForm(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -74,17 +75,19 @@ def add(app: FastAPI, trading: TradingService) -> None:
         )
 
     @app.get("/orders")
-    async def orders(active: bool = True, limit: Limit = 1000) -> Response:
+    async def orders(active: bool = True, limit: Limit = 1000, cursor: Cursor = None) -> Response:
         as_of = dict(trading.reconciler.as_of)
-        found = trading.orders.active() if active else (await to_thread(trading.store.recent, limit))[::-1]
-        return _answer(as_of=as_of, orders=[_raw(state.to_order_data()) for state in found[-limit:]])
+        working = Page(trading.orders.active()[-limit:], None)
+        page = working if active else await to_thread(trading.store.orders_page, cursor, limit)
+        rows = [_raw(state.to_order_data()) for state in page.rows]
+        return _answer(as_of=as_of, orders=rows, cursor=_word(page.cursor))
 
     @app.get("/trades")
-    async def trades(since: Time | None = None, limit: Limit = 10_000) -> Response:
+    async def trades(since: Time | None = None, limit: Limit = 10_000, cursor: Cursor = None) -> Response:
         as_of = dict(trading.reconciler.as_of)
         moment = since.replace(tzinfo=SHANGHAI) if since is not None and since.tzinfo is None else since
-        found = await to_thread(trading.store.trades, moment, limit)
-        return _answer(as_of=as_of, trades=[_raw(trade) for trade in found])
+        page = await to_thread(trading.store.trades_page, moment, cursor, limit)
+        return _answer(as_of=as_of, trades=[_raw(trade) for trade in page.rows], cursor=_word(page.cursor))
 
     @app.get("/account")
     async def account() -> Response:
@@ -303,6 +306,10 @@ def _size(book: Book, trading: TradingService) -> float:
         return trading.instruments.get(book.symbol, trading.quotes.trading_day).size
     except UnknownSymbol:
         return 1.0
+
+
+def _word(cursor: int | None) -> str | None:
+    return None if cursor is None else str(cursor)
 
 
 def _raw(message: Message) -> msgspec.Raw:

@@ -34,6 +34,7 @@ CHANGE_SECONDS = 45.0  # its code is made once on trial, its orders may have to 
 Symbol = Annotated[str, Path(pattern=r"^[A-Za-z]{1,4}\d{3,4}(\.[A-Z]{2,5})?$", examples=["au2512"])]
 Name = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
+Cursor = Annotated[int | None, Query(ge=1, lt=2**63, description="of the page after the one that is asked for")]
 
 
 class Wish(BaseModel):
@@ -129,8 +130,12 @@ def api_of(house: House) -> APIRouter:
     async def ask(service: str, method: str, path: str, json: Any = None, **query: Any) -> Any:
         return await asked(house.settings, service, method, path, query, json)
 
-    async def changed(method: str, path: str, json: Any = None, **query: Any) -> Any:
-        return await asked(house.settings, "strategy", method, path, query, json, CHANGE_SECONDS)
+    async def act(service: str, method: str, path: str, json: Any = None, **query: Any) -> Any:
+        crash_point("web.before_forward")
+        seconds = CHANGE_SECONDS if service == "strategy" else CALL_SECONDS
+        answer = await asked(house.settings, service, method, path, query, json, seconds)
+        crash_point("web.after_forward")
+        return answer
 
     @router.get("/whoami", tags=["log-in"])
     async def whoami(request: Request) -> dict[str, Any]:
@@ -192,10 +197,14 @@ def api_of(house: House) -> APIRouter:
         since: datetime | None = None,
         until: datetime | None = None,
         limit: Limit = 500,
+        cursor: datetime | None = None,
     ) -> Any:
-        """Bars stamped with their first minute, oldest first: from `since` to before `until`, the newest `limit`."""
-        span = {"since": _naive(since), "until": _naive(until)}
-        return await ask("market", "GET", f"/bars/{symbol}", interval=interval, limit=limit, **span)
+        """Bars stamped with their first minute, oldest first: from `since` to before `until`, the newest `limit`.
+        `cursor` of the answer asks for the page before it."""
+        span = {"since": _naive(since), "until": _naive(cursor or until)}
+        page = await ask("market", "GET", f"/bars/{symbol}", interval=interval, limit=limit, **span)
+        bars = page.get("bars", ())
+        return {**page, "cursor": bars[0]["datetime"]} if len(bars) == limit else page
 
     @router.get("/instruments", tags=["market"])
     async def instruments() -> Any:
@@ -214,7 +223,7 @@ def api_of(house: House) -> APIRouter:
     async def assign(move: Literal["assign", "unassign"], lots: Lots, request: Request) -> Any:
         """Lots of one side from the unassigned book to a strategy's, or back."""
         audited(request, move, f"{lots.volume} {lots.symbol} {lots.direction} {lots.strategy_name}")
-        return await ask("trading", "POST", f"/positions/{move}", json=lots.model_dump(mode="json"))
+        return await act("trading", "POST", f"/positions/{move}", json=lots.model_dump(mode="json"))
 
     @router.get("/reconciliation", tags=["trading"])
     async def reconciliation(day: date | None = None) -> Any:
@@ -225,7 +234,7 @@ def api_of(house: House) -> APIRouter:
     async def accept(accepted: Accepted, request: Request) -> Any:
         """Unexplained lots are taken as they are, into the unassigned book."""
         audited(request, "accept differences", accepted.reason)
-        return await ask("trading", "POST", "/reconciliation/accept", json=accepted.model_dump())
+        return await act("trading", "POST", "/reconciliation/accept", json=accepted.model_dump())
 
     @router.get("/account", tags=["trading"])
     async def account() -> Any:
@@ -240,8 +249,10 @@ def api_of(house: House) -> APIRouter:
         return await ask("trading", "GET", "/account/history", since=naive, limit=limit)
 
     @router.get("/orders", tags=["trading"])
-    async def orders(active: bool | None = None, limit: Limit = 500) -> Any:
-        return await ask("trading", "GET", "/orders", active=_word(active), limit=limit)
+    async def orders(active: bool | None = None, limit: Limit = 500, cursor: Cursor = None) -> Any:
+        """Working orders; with `active=false` of any day, the newest `limit`, oldest of them first. `cursor` of the
+        answer asks for the page before it."""
+        return await ask("trading", "GET", "/orders", active=_word(active), limit=limit, cursor=cursor)
 
     @router.post("/orders", tags=["trading"], status_code=202)
     async def send_order(wish: Wish, request: Request, preview: bool = False) -> Any:
@@ -250,20 +261,19 @@ def api_of(house: House) -> APIRouter:
             wanted = wish.model_dump(mode="json", exclude_none=True)
             return JSONResponse(await ask("trading", "POST", "/orders", json=wanted, preview="true"))
         audited(request, "order", f"{wish.direction} {wish.offset} {wish.volume} {wish.symbol} at {wish.price}")
-        crash_point("web.before_forward")
-        answer = await ask("trading", "POST", "/orders", json=wish.model_dump(mode="json", exclude_none=True))
-        crash_point("web.after_forward")
-        return answer
+        return await act("trading", "POST", "/orders", json=wish.model_dump(mode="json", exclude_none=True))
 
     @router.delete("/orders/{order_id}", tags=["trading"], status_code=202)
     async def cancel_order(order_id: Name, request: Request) -> Any:
         """Cancel by order id or request id."""
         audited(request, "cancel", order_id)
-        return await ask("trading", "DELETE", f"/orders/{order_id}")
+        return await act("trading", "DELETE", f"/orders/{order_id}")
 
     @router.get("/trades", tags=["trading"])
-    async def trades(since: datetime | None = None) -> Any:
-        return await ask("trading", "GET", "/trades", since=_naive(since))
+    async def trades(since: datetime | None = None, limit: Limit = 10_000, cursor: Cursor = None) -> Any:
+        """Trades since a moment, the newest `limit`, oldest of them first. `cursor` of the answer asks for the page
+        before it."""
+        return await ask("trading", "GET", "/trades", since=_naive(since), limit=limit, cursor=cursor)
 
     @router.get("/trading/state", tags=["trading"])
     async def trading_state() -> Any:
@@ -273,13 +283,15 @@ def api_of(house: House) -> APIRouter:
     async def set_trading_state(wanted: Wanted, request: Request) -> Any:
         """ACTIVE, REDUCING or HALTED, kept over restarts; HALTED cancels what works."""
         audited(request, f"trading {wanted.state}", wanted.reason)
-        return await ask("trading", "POST", "/state", json=wanted.model_dump())
+        return await act("trading", "POST", "/state", json=wanted.model_dump())
 
     @router.post("/halt", tags=["trading"])
     async def halt(wanted: Halt, request: Request) -> dict[str, str]:
         """Trading and Gateway are told side by side; what each has answered."""
         audited(request, "halt", wanted.reason)
+        crash_point("web.before_forward")
         answers = await asyncio.to_thread(halt_house, house.settings, wanted.reason)
+        crash_point("web.after_forward")
         if HALTED not in answers.values():
             raise HTTPException(503, "; ".join(answers.values()))
         return answers
@@ -292,12 +304,12 @@ def api_of(house: House) -> APIRouter:
     async def flatten(wanted: Flat, request: Request) -> Any:
         """Cancel, close, and ask the counter whether it is flat. The same thing twice is one."""
         audited(request, "flatten", f"{wanted.strategy_name or ''} {wanted.symbol or ''} {wanted.reason}".strip())
-        return await ask("trading", "POST", "/flatten", json=wanted.model_dump())
+        return await act("trading", "POST", "/flatten", json=wanted.model_dump())
 
     @router.delete("/flatten/{job_id}", tags=["trading"])
     async def stop_flatten(job_id: Name, request: Request) -> Any:
         audited(request, "stop flatten", job_id)
-        return await ask("trading", "DELETE", f"/flatten/{job_id}")
+        return await act("trading", "DELETE", f"/flatten/{job_id}")
 
     @router.get("/strategies", tags=["strategies"])
     async def strategies() -> Any:
@@ -308,19 +320,19 @@ def api_of(house: House) -> APIRouter:
         """A strategy comes into the house and starts. The same wish twice is one run (`attached`); another version of
         one that runs needs `replace`."""
         audited(request, f"deploy {wish.mode}", f"{wish.name} {wish.params}")
-        return await changed("POST", "/strategies", json=wish.model_dump(mode="json", exclude_none=True))
+        return await act("strategy", "POST", "/strategies", json=wish.model_dump(mode="json", exclude_none=True))
 
     @router.patch("/strategies/{name}", tags=["strategies"])
     async def edit(name: Name, edit: Edit, request: Request) -> Any:
         """Other parameters, another risk block: a new run with the position it has."""
         audited(request, "edit strategy", f"{name} {edit.params} {edit.risk}")
-        return await changed("PATCH", f"/strategies/{name}", json=edit.model_dump(mode="json"))
+        return await act("strategy", "PATCH", f"/strategies/{name}", json=edit.model_dump(mode="json"))
 
     @router.delete("/strategies/{name}", tags=["strategies"])
     async def remove(name: Name, request: Request, force: bool = False) -> Any:
         """Out of the house; its file is laid aside. Not while it holds lots, unless forced."""
         audited(request, "remove strategy", name)
-        return await changed("DELETE", f"/strategies/{name}", force=_word(force))
+        return await act("strategy", "DELETE", f"/strategies/{name}", force=_word(force))
 
     @router.get("/strategies/{name}/runs/{run_id}", tags=["strategies"])
     async def run(name: Name, run_id: Name) -> Any:
@@ -330,7 +342,7 @@ def api_of(house: House) -> APIRouter:
     @router.post("/strategies/{name}/{action}", tags=["strategies"], status_code=202)
     async def strategy(name: Name, action: Literal["start", "stop", "pause", "resume"], request: Request) -> Any:
         audited(request, f"{action} strategy", name)
-        return await ask("strategy", "POST", f"/strategies/{name}/{action}")
+        return await act("strategy", "POST", f"/strategies/{name}/{action}")
 
     return router
 
