@@ -84,19 +84,31 @@ def series(desk):
     return desk.history.generate("au2512", date(2025, 6, 3), END, 4, progress=False)
 
 
-@settings(max_examples=12, deadline=None)
-@given(seed=st.integers(1, 1000), minutes=st.integers(1, 30), other=st.sampled_from([5, 15, 60]))
-def test_what_is_told_is_the_same_with_every_bar_and_without_the_quiet_ones(desk, series, seed, minutes, other):
+@settings(max_examples=16, deadline=None)
+@given(
+    seed=st.integers(1, 1000),
+    minutes=st.integers(1, 30),
+    other=st.sampled_from([5, 15, 60]),
+    matching=st.sampled_from(Matching),
+    capital=st.sampled_from([1_000_000.0, 150_000.0, 71_000.0]),
+)
+def test_what_is_told_is_the_same_with_every_bar_and_without_the_quiet_ones(
+    desk, series, seed, minutes, other, matching, capital
+):
     results = []
     for kind in (Throws, Looks):
         params = {"seed": seed, "minutes": minutes, "other": other}
-        strategy = StrategyPlan(kind, "dice", (series.vt_symbol,), params)
-        plan = Plan((strategy,), {series.vt_symbol: series}, START, END, desk.book, desk.calendar, Matching.VNPY)
+        strategy = StrategyPlan(kind, "dice", (series.vt_symbol,), params, capital)
+        plan = Plan((strategy,), {series.vt_symbol: series}, START, END, desk.book, desk.calendar, matching)
         results.append(engine.run(plan))
     quick, slow = results
-    assert TOLD[Throws] == TOLD[Looks] and not quick.failures
+    assert TOLD[Throws] == TOLD[Looks] and _reasons(quick) == _reasons(slow)
     assert (quick.trades, quick.orders, quick.stop_orders) == (slow.trades, slow.orders, slow.stop_orders)
     assert (quick.days, quick.positions, quick.working) == (slow.days, slow.positions, slow.working)
+
+
+def _reasons(result):
+    return [(failure.datetime, failure.reason) for failure in result.failures]
 
 
 def test_only_a_body_that_feeds_generators_and_nothing_else_is_passed_over():
@@ -114,5 +126,5 @@ def test_an_order_price_is_rounded_as_decimals_are(tick, price):
     engine._unit = Decimal(str(tick))
     engine._rounded = partial(VnpyEngine._rounded, engine)
     for wanted in (price, price * tick):
-        VnpyEngine._word(engine, LONG, OPEN, SimpleNamespace(trading=True))(wanted, 1, stop=True)
+        VnpyEngine._word(engine, SimpleNamespace(trading=True), LONG, OPEN)(wanted, 1, stop=True)
         assert engine.stop_orders[-1][3] == round_to(wanted, tick)

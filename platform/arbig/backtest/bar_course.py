@@ -26,11 +26,14 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from datetime import datetime as Time
 
+import numpy as np
+
 from arbig.backtest.contracts import EPSILON, TradingDay, close_of
-from arbig.backtest.feeds import store_of
+from arbig.backtest.feeds import Sheet, store_of
 from arbig.backtest.markets import Market
 from arbig.backtest.orders import Order, Stop
 from arbig.backtest.plan import Plan
+from arbig.backtest.quiet import Collecting
 from arbig.backtest.seat import Seat
 from arbig.backtest.series import BarSeries
 from arbig.backtest.session_windows import SessionFeed
@@ -117,9 +120,15 @@ class BarSeat(Seat):
         self.is_inside = False  # a bar, not after it
         self.is_opening = False
         self._room = {1: 0, -1: 0}
+        self._collecting: Collecting
         for market in self.markets.values():
             if not market.has_volume:
                 self.warn(f"{market.vt_symbol}: its bars have no volume, so fills are not limited by it")
+
+    def make(self) -> None:
+        super().make()
+        if isinstance(self.strategy, CtaTemplate):
+            self._collecting = Collecting(self.strategy)
 
     def feeds(self) -> tuple[SessionFeed, ...]:
         return tuple(market.feed for market in self.markets.values())
@@ -248,17 +257,49 @@ class BarSeat(Seat):
         self.tell()
 
     def _play_one(self, market: BarMarket, day: TradingDay) -> None:
-        strategy, money = self.strategy, self.money
+        """A strategy that only collects minutes is given the last bar of each span in which nothing of its own can
+        happen: no order waits, no stop order is within reach, and its money would bear the span's worst price."""
+        feed, sheet = market.feed, Sheet(market.feed.store, day.start, day.stop)
+        spans = self._collecting.spans(feed, day.start, day.stop)
+        if spans is None:
+            self._play_rows(market, day, sheet, day.start, day.stop)
+            return
+        strategy = self.strategy
+        assert isinstance(strategy, CtaTemplate)
+        firsts = np.array([day.start, *(last + 1 for last in spans[:-1])]) - day.start
+        highs, lows = (
+            np.maximum.reduceat(market.high, firsts).tolist(),
+            np.minimum.reduceat(market.low, firsts).tolist(),
+        )
+        for first, last, high, low in zip((firsts + day.start).tolist(), spans, highs, lows, strict=True):
+            crosses = market.orders or (high >= market.lowest_buy or low <= market.highest_sell)
+            if not crosses and not self._is_risky(market, high, low) and self._collecting.waits(first):
+                self._collecting.pass_over(last)
+                self._play_rows(market, day, sheet, last, last + 1)
+            else:
+                self._play_rows(market, day, sheet, first, last + 1)
+
+    def _is_risky(self, market: BarMarket, high: float, low: float) -> bool:
+        """Whether a price between these might blow up what is held."""
+        money = self.money
+        if not money.exposure:
+            return False
+        amount = money.exposure[market.symbol]
+        return money.cash + min(amount * high, amount * low) <= 0
+
+    def _play_rows(self, market: BarMarket, day: TradingDay, sheet: Sheet, first: int, stop: int) -> None:
+        strategy, money, feed = self.strategy, self.money, market.feed
         assert isinstance(strategy, CtaTemplate)
         on_bar, orders, stops, news = strategy.on_bar, market.orders, market.stops, self.news
-        symbol, first = market.symbol, day.start
+        symbol, begin = market.symbol, day.start
+        high, low, close = market.high, market.low, market.close
         last = day.stop - 1 if market.is_over(day) else -1
-        feed = market.feed
-        for row, bar in enumerate(feed.store.bars(first, day.stop), first):
+        for row, bar in enumerate(sheet.bars(slice(first - begin, stop - begin)), first):
             market.row = row
-            if orders or stops:
+            index = row - begin
+            if orders or (stops and (high[index] >= market.lowest_buy or low[index] <= market.highest_sell)):
                 self.meet(market, row)
-            market.price = market.close[row - first]
+            market.price = close[index]
             if row == last and orders:
                 self.expire(market)
                 self.tell()

@@ -21,6 +21,8 @@ from arbig.domain.sessions import CalendarError, Sessions, TradingCalendar
 from arbig.domain.template import round_to
 
 EPSILON = 1e-9
+EDGE = 0.499999
+"""Nearer than this to the middle between two ticks, decimal arithmetic decides."""
 MINUTE = timedelta(minutes=1)
 
 
@@ -48,11 +50,14 @@ class Grid:
         self._whole = steps if tick >= 1 and steps == tick else 0
 
     def nearest(self, price: float) -> float:
-        count = price / self.tick
-        whole = round(count)
-        if abs(abs(count - whole) - 0.5) < 1e-6 or not (self._parts or self._whole):
-            return round_to(price, self.tick)
-        return whole / self._parts if self._parts else float(whole * self._whole)
+        count = float(price) / self.tick
+        whole = (count + 0.5) // 1.0
+        if -EDGE < count - whole < EDGE:
+            if self._parts:
+                return whole / self._parts
+            if self._whole:
+                return whole * self._whole
+        return round_to(price, self.tick)
 
     def below(self, price: float) -> float:
         return self.nearest(floor(price / self.tick + 1e-6) * self.tick)

@@ -35,6 +35,7 @@ class Market:
         self.days = trading_days(self.series, self.instrument, limit, plan.start, plan.end)
         self.orders: list[Order] = []
         self.stops: list[Stop] = []
+        self.lowest_buy, self.highest_sell = inf, -inf
         self.price = nan
         self.length = timedelta()
         self.row = -1
@@ -48,6 +49,24 @@ class Market:
         if self.instrument.price_tick != self.grid.tick:
             self.grid = Grid(self.instrument.price_tick)
         self.limit_up, self.limit_down = day.limit_up, day.limit_down
+
+    def wait(self, stop: Stop) -> None:
+        """A stop order waits here: none that buys is below `lowest_buy`, none that sells above `highest_sell`. One that
+        went leaves them too near, which costs a look and no more."""
+        self.stops.append(stop)
+        if stop.sign > 0:
+            self.lowest_buy = min(self.lowest_buy, stop.price)
+        else:
+            self.highest_sell = max(self.highest_sell, stop.price)
+
+    def go(self, stop: Stop) -> None:
+        self.stops.remove(stop)
+        if not self.stops:
+            self.lowest_buy, self.highest_sell = inf, -inf
+
+    def forget_stops(self) -> None:
+        self.stops.clear()
+        self.lowest_buy, self.highest_sell = inf, -inf
 
     def play(self, start: int, stop: int) -> Iterator[BarData]:
         """The bars of the rows [start, stop)."""

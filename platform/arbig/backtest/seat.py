@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from datetime import datetime as Time
-from math import isfinite
+from functools import partial
+from math import inf, isfinite
 from typing import Any
 
 from arbig.backtest.contracts import (
@@ -29,6 +30,7 @@ from arbig.backtest.predictions import Asked, NoModels
 from arbig.backtest.quiet import is_silent
 from arbig.backtest.result import Day, Log
 from arbig.backtest.series import BarSeries, TickSeries
+from arbig.backtest.shortcuts import Word, shorten
 from arbig.domain.counter import ABOVE_LIMIT, AT_THE_CLOSE, BELOW_LIMIT, FORBIDDEN_NOW, error_message
 from arbig.domain.features import Features, Prediction
 from arbig.domain.messages import (
@@ -149,6 +151,7 @@ class Seat(ABC):
             self.strategy = kind(self, self.name, self.strategy_plan.vt_symbols[0], params)
             self._hears_orders = not is_silent(self.strategy.on_order)
             self._hears_stops = not is_silent(self.strategy.on_stop_order)
+            shorten(self.strategy, self, partial(self._word, self.strategy), self._cancelling(self.strategy))
         else:
             assert issubclass(kind, StrategyTemplate)
             self.strategy = kind(self, self.name, list(self.strategy_plan.vt_symbols), params)
@@ -253,9 +256,25 @@ class Seat(ABC):
         stop = Stop(number, name, market, direction, sign, offset, price, lots, market.row, self.stop_time, lock, net)
         self.stops.append(stop)
         self.waiting[name] = stop
-        market.stops.append(stop)
-        self._tell_stop(stop)
+        market.wait(stop)
+        if self._hears_stops:
+            self._tell_stop(stop)
         return name
+
+    def _word(self, strategy: CtaTemplate, direction: Direction, offset: Offset) -> Word:
+        """What a strategy of one contract says to trade; `send_order` judges what is no clear stop order."""
+        vt_symbol = strategy.vt_symbol
+        market = self.markets[vt_symbol]
+
+        def wish(price: float, volume: float, stop: bool = False, lock: bool = False, net: bool = False) -> list[str]:
+            if not strategy.trading:
+                return []
+            if stop and 0 < price < inf and 1 <= volume < inf:
+                lots = round(volume)
+                return [self._place_stop(market, direction, offset, market.grid.nearest(price), lots, lock, net)]
+            return self.send_order(strategy, vt_symbol, direction, offset, price, volume, stop, lock, net)
+
+        return wish
 
     def _send(
         self, market: Market, direction: Direction, offset: Offset, price: float, lots: int, lock: bool, net: bool
@@ -386,7 +405,7 @@ class Seat(ABC):
     def cancel_order(self, strategy: BaseTemplate, vt_orderid: str) -> None:
         stop = self.waiting.pop(vt_orderid, None)
         if stop is not None:
-            stop.market.stops.remove(stop)
+            stop.market.go(stop)
             stop.status = StopOrderStatus.CANCELLED
             self._tell_stop(stop)
             return
@@ -402,8 +421,28 @@ class Seat(ABC):
             self.log(f"cancel of {order.order_id} refused: {FORBIDDEN_NOW}")
 
     def cancel_all(self, strategy: BaseTemplate) -> None:
-        for name in (*self.working, *self.waiting):
+        if self._hears_stops:
+            for name in (*self.working, *self.waiting):
+                self.cancel_order(strategy, name)
+            return
+        for name in tuple(self.working):
             self.cancel_order(strategy, name)
+        if self.waiting:
+            for stop in self.waiting.values():
+                stop.status = StopOrderStatus.CANCELLED
+            self.waiting.clear()
+            for market in self.markets.values():
+                market.forget_stops()
+
+    def _cancelling(self, strategy: CtaTemplate) -> Callable[[], None]:
+        """`cancel_all` of a strategy that mostly has nothing to cancel."""
+        working, waiting = self.working, self.waiting
+
+        def cancel_all() -> None:
+            if (working or waiting) and strategy.trading:
+                self.cancel_all(strategy)
+
+        return cancel_all
 
     def cancelled(self, order: Order, words: str | None) -> None:
         """The order is gone from the exchange."""
@@ -454,7 +493,7 @@ class Seat(ABC):
         """The price has passed a stop order: it becomes orders at `price`, which may be refused."""
         del self.waiting[stop.name]
         market = stop.market
-        market.stops.remove(stop)
+        market.go(stop)
         before = len(self.orders)
         stop.status = StopOrderStatus.TRIGGERED
         held_back, self.news = self.news, deque()
@@ -570,7 +609,7 @@ class Seat(ABC):
     def let_go(self) -> None:
         """Nothing waits any more."""
         for market in self.markets.values():
-            market.stops.clear()
+            market.forget_stops()
             market.orders.clear()
 
     def log(self, message: str) -> None:

@@ -27,6 +27,7 @@ from arbig.backtest.predictions import Asked, NoModels
 from arbig.backtest.quiet import Collecting, is_silent
 from arbig.backtest.result import Day, Failure, Interrupted, Log, Records, Result
 from arbig.backtest.series import BarSeries, Series, TickSeries
+from arbig.backtest.shortcuts import Word, shorten
 from arbig.backtest.windows import VnpyRules, vnpy_rule
 from arbig.domain.arrays import HIGH, LOW
 from arbig.domain.features import Features, Prediction
@@ -46,10 +47,7 @@ from arbig.domain.messages import (
 )
 from arbig.domain.sessions import CalendarError, Sessions
 from arbig.domain.template import (
-    CLOSE,
     LONG,
-    OPEN,
-    SHORT,
     STOP_PREFIX,
     BaseTemplate,
     CtaTemplate,
@@ -114,14 +112,6 @@ def _only(plan: Plan) -> tuple[StrategyPlan, BarSeries | TickSeries]:
 Stop = tuple[str, Direction, Offset, float, Any, int]
 """Name, direction, offset, price, volume, row of birth. What became of it: it waits in `stops`, or it was triggered, or
 it was cancelled. A strategy that sends some at every bar makes a million of them."""
-Word = Callable[..., list[str]]
-"""`buy`, `sell`, `short` or `cover` of a strategy."""
-
-WISHES = {"buy": (LONG, OPEN), "sell": (SHORT, CLOSE), "short": (SHORT, OPEN), "cover": (LONG, CLOSE)}
-
-
-def _nothing() -> None:
-    """Nobody watches."""
 
 
 class Place:
@@ -201,7 +191,10 @@ class VnpyEngine:
         strategy = made(self, self.strategy_plan.name, self.vt_symbol, dict(self.strategy_plan.params))
         self.strategy = strategy
         self._collecting = Collecting(strategy)
-        self._shorten(strategy)
+        shorten(strategy, self, partial(self._word, strategy), self._cancelling(strategy))
+        is_loading_ours = strategy.cta_engine is self and type(strategy).load_bar is CtaTemplate.load_bar
+        if is_loading_ours and self.feed is not None and self._collecting.names:
+            strategy.load_bar = self._loading(strategy, self.feed)  # type: ignore[method-assign]
         self._hears_orders = not is_silent(strategy.on_order)
         self._hears_stops = not is_silent(strategy.on_stop_order)
         self._hears_trades = not is_silent(strategy.on_trade)
@@ -209,23 +202,6 @@ class VnpyEngine:
         strategy.inited = True
         strategy.on_start()
         strategy.trading = True
-
-    def _shorten(self, strategy: CtaTemplate) -> None:
-        """The template's own words go straight to this engine; a strategy that has words of its own keeps them, and one
-        behind a recorder (the look-ahead proof) is heard by it."""
-        kind = type(strategy)
-        if kind.put_event is CtaTemplate.put_event:
-            strategy.put_event = _nothing  # type: ignore[method-assign]
-        if strategy.cta_engine is not self:
-            return
-        if kind.send_order is CtaTemplate.send_order:
-            for name, (direction, offset) in WISHES.items():
-                if getattr(kind, name) is getattr(CtaTemplate, name):
-                    setattr(strategy, name, self._word(direction, offset, strategy))
-        if kind.cancel_all is CtaTemplate.cancel_all:
-            strategy.cancel_all = self._cancelling(strategy)  # type: ignore[method-assign]
-        if kind.load_bar is CtaTemplate.load_bar and self.feed is not None and self._collecting.names:
-            strategy.load_bar = self._loading(strategy, self.feed)  # type: ignore[method-assign]
 
     def _play(self, start: int, stop: int) -> None:
         if isinstance(self.series, TickSeries):
@@ -358,9 +334,9 @@ class VnpyEngine:
         net: bool,
     ) -> list[str]:
         assert isinstance(strategy, CtaTemplate)
-        return self._word(direction, offset, strategy)(price, volume, stop)
+        return self._word(strategy, direction, offset)(price, volume, stop)
 
-    def _word(self, direction: Direction, offset: Offset, strategy: CtaTemplate) -> Word:
+    def _word(self, strategy: CtaTemplate, direction: Direction, offset: Offset) -> Word:
         """What a strategy says to trade. The nearest step of the price tick is found in binary where binary cannot be
         wrong about it; an exact whole number divided once is rounded as the decimal one is."""
         tick, feed, limits, stops, every = self.tick, self.now, self.limits, self.stops, self.stop_orders
