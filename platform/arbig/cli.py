@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from arbig.scheduler.commands import app as schedule_app
+
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
@@ -578,6 +580,7 @@ def history_import(
     with one_line_errors(), research_errors():
         for part in _history(history, data).import_file(
             path,
+app.add_typer(schedule_app, name="schedule")
             symbol,
             stamps=stamps,
             columns={name: str(value) for name, value in _params(column or []).items()},

@@ -23,7 +23,8 @@ from arbig.domain.messages import (
 )
 
 GATEWAY, MARKET, TRADING, STRATEGY, WEB = "gateway", "market", "trading", "strategy", "web"
-SERVICES = (GATEWAY, MARKET, TRADING, STRATEGY, WEB)
+SCHEDULER = "scheduler"
+SERVICES = (GATEWAY, MARKET, TRADING, STRATEGY, WEB, SCHEDULER)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ CMD = Topic("stream:cmd", CommandData, (TRADING,), (GATEWAY,), "报单指令")
 EVENT = Topic(
     "stream:event",
     EventData,
-    (GATEWAY, TRADING, STRATEGY, MARKET),
+    (GATEWAY, TRADING, STRATEGY, MARKET, SCHEDULER),
     (MARKET, TRADING, STRATEGY),
     "connection, reconcile, trading state, alarms",
 )

@@ -40,7 +40,8 @@ class Due(NamedTuple):
 class Rule(Protocol):
     """When something is due; `words` are those of the configuration."""
 
-    words: str
+    @property
+    def words(self) -> str: ...
 
     def after(self, moment: datetime, sessions: Sessions) -> Due:
         """The first due after a moment. Raises CalendarError where it needs a day the calendar does not know."""

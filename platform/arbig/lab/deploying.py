@@ -5,6 +5,8 @@ The handle holds a name and nothing else: whatever it shows was asked a moment a
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,7 @@ OVER = ("DONE", "STOPPED")
 LOOK_SECONDS = 0.2
 
 
+RUN_FOLDER = "ARBIG_RUN_FOLDER"
 class Deployed:
     """A strategy in the services."""
 
@@ -195,10 +198,19 @@ def deploy(
 
 def _code(desk: Desk, strategy: type[BaseTemplate] | str) -> tuple[str, str]:
     """The class and the fingerprint of the source the kernel has of it. Raises PlanError."""
+    _noted(strategy_name=strategy_name or class_name)
     folder = desk.settings.root / "strategies"
+    _noted(strategy_name=told["strategy_name"], attached=bool(told.get("attached")))
     if isinstance(strategy, str):
         path = folder / f"{strategy}.py"
         try:
+def _noted(**line: Any) -> None:
+    """In a run of the Scheduler: its end decides what becomes of what it deployed."""
+    if folder := os.environ.get(RUN_FOLDER):
+        with (Path(folder) / "deployed.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
             class_name = _only_class(path) if path.is_file() else strategy
             return class_name, find_class(folder, class_name).code_hash
         except Misconfigured as fault:

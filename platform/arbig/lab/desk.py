@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from arbig.lab.comparison import Comparison
     from arbig.lab.deploying import Deployed, Flatten
     from arbig.lab.history import History
+    from arbig.lab.intents import Intent
     from arbig.lab.live import Listening, Live
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity
     from arbig.lab.results import BacktestResult
+    from arbig.lab.rolling import Roll
+    from arbig.lab.scheduling import Scheduling
     from arbig.lab.sweeps import Sweep
     from arbig.lab.walkforward import WalkForward
     from arbig.lab.watching import Watch
@@ -354,3 +357,31 @@ class Desk:
         from arbig.lab import deploying
 
         return deploying.flatten(self, strategy_name, symbol, reason)
+    @property
+    def schedule(self) -> Scheduling:
+        """Notebooks on the trading calendar: `desk.schedule` shows them, `.run(name)`, `.history()`, `.grants`."""
+        from arbig.lab.scheduling import Scheduling
+
+        return Scheduling(self)
+
+    def target(
+        self,
+        symbol: str,
+        volume: int,
+        intent: str,
+        *,
+        strategy_name: str | None = None,
+        trading_day: Day | None = None,
+    ) -> Intent:
+        """The notebook's own book shall hold so many net lots of a contract: `desk.target("au2512", +2,
+        intent="{trading_day}-close")`.
+
+        Executed at most once for (strategy name, intent, trading day), however often the notebook runs: the same again
+        is answered from what was said first. Trading works it from then on, through breaks, until it is DONE or its day
+        is over. `strategy_name`: whose book (default: the schedule entry that runs the notebook); `trading_day`:
+        default the run's, else the session's. Real money needs a grant. Raises ClientError or PlanError, one line.
+        """
+        from arbig.lab import intents
+
+        return intents.target(self, symbol, volume, intent, strategy_name, trading_day)
+

@@ -31,6 +31,7 @@ PROGRAMS = (
     Program("trading", "arbig.trading", "ready"),
     Program("strategy", "arbig.strategy", "ready"),
     Program("web", "arbig.web", "ready"),
+    Program("scheduler", "arbig.scheduler", "ready", after="web"),
     Program("alerts", "arbig.alerts", "ready"),
     Program("console", "arbig.web.console", "page", after="web"),
     Program("jupyter", "arbig.web.jupyter", "page", after="web", page="/api"),

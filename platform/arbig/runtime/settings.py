@@ -31,6 +31,7 @@ PORTS: Mapping[str, int] = {
     "trading": 8001,
     "strategy": 8002,
     "market": 8003,
+    "scheduler": 8004,
     "alerts": 8005,
     "web": 8080,
     "ml": 8100,

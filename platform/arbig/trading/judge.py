@@ -133,7 +133,7 @@ class Judge:
         return RiskView(
             instrument=instrument,
             now=seconds,
-            phase=self._sessions_of(instrument).phase_at(now),
+            phase=self.sessions_of(instrument).phase_at(now),
             trading_day=day,
             tick=self.quotes.tick(instrument.symbol),
             holding=self.positions.holding(instrument, resting),
@@ -161,7 +161,7 @@ class Judge:
             return None
         return Funds(account["balance"], account["margin"], account["frozen"], self.orders.activity.reserved)
 
-    def _sessions_of(self, instrument: Instrument) -> Sessions:
+    def sessions_of(self, instrument: Instrument) -> Sessions:
         sessions = self._sessions.get(instrument.night_close)
         if sessions is None:
             sessions = self._sessions[instrument.night_close] = Sessions(instrument.night_close, self.calendar)
@@ -172,7 +172,7 @@ class Judge:
         now = self.quotes.now(symbol)
         if now is None:
             return Phase.CLOSED
-        return self._sessions_of(self.instruments.get(symbol, self.quotes.trading_day)).phase_at(now)
+        return self.sessions_of(self.instruments.get(symbol, self.quotes.trading_day)).phase_at(now)
 
     def recent(self) -> Sequence[Sent]:
         """Opening orders of the last minute."""

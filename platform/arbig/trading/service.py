@@ -51,11 +51,12 @@ from arbig.runtime.settings import Settings, SettingsError
 from arbig.store.database import Database, StoreError
 from arbig.store.equity import EquityStore
 from arbig.store.flattens import FlattenStore
+from arbig.store.intents import IntentStore
 from arbig.store.orders import OrderStore, Received
 from arbig.store.reconciliation import ChangeKind, ReconciliationStore
 from arbig.store.rolls import RollStore
 from arbig.store.snapshots import SnapshotStore
-from arbig.trading import reconciliation_routes, roll_routes, routes
+from arbig.trading import intent_routes, reconciliation_routes, roll_routes, routes, whence
 from arbig.trading.activity import Activity
 from arbig.trading.auditor import Auditor
 from arbig.trading.bookkeeper import Bookkeeper
@@ -71,6 +72,7 @@ from arbig.trading.order_subscriber import OrderSubscriber
 from arbig.trading.outbox import Outbox
 from arbig.trading.position_manager import PositionManager, closing
 from arbig.trading.pulse import Pulse
+from arbig.trading.pursuer import Pursuer
 from arbig.trading.quotes import PATTERNS, Quotes
 from arbig.trading.reconciler import Reconciler
 from arbig.trading.risk_file import load_risk
@@ -151,6 +153,7 @@ class TradingService(Service):
         self.spawn(self.roller.run_for_ever(), "roll")
         self.spawn(self._say_for_ever(), "events")
 
+        self.spawn(self.pursuer.run_for_ever(), "intents")
     def _open(self) -> None:
         self.risk, instruments = load_risk(self.settings), load_instruments(self.settings)
         self.calendar = calendar = load_calendar(self.settings)
@@ -215,6 +218,19 @@ class TradingService(Service):
         )
         self.roller = Roller(
             RollStore(self.database, self.account_id),
+        self.pursuer = Pursuer(
+            IntentStore(self.database, self.account_id),
+            self.judge,
+            self.orders,
+            self.positions,
+            self.subscriber,
+            self.flattener,
+            lambda: self.state,
+            self.cancel,
+            self.say_alarms,
+            self._subscribe,
+            self.settings.gateway != "sim" and self.settings.mode == "live",
+        )
             self.keeper,
             self.judge,
             self.orders,
@@ -255,6 +271,8 @@ class TradingService(Service):
         roll_routes.add(app, self)
 
     @property
+        whence.add(app, self)
+        intent_routes.add(app, self)
     def state(self) -> TradingState:
         return self.keeper.state
 
@@ -273,6 +291,7 @@ class TradingService(Service):
             "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
             "rolls": [f"{job.scope}: {job.state}, {job.detail}" for job in self.roller.running],
             "fault": self.fault,
+            "intents": [f"{intent.words}: {intent.state}, {intent.detail}" for intent in self.pursuer.running],
             "alarms": [*self.sweeper.alarms, *self.auditor.alarms, *self.stale],
         }
 
@@ -308,6 +327,9 @@ class TradingService(Service):
         return await call(self.settings, GATEWAY, "POST", path, json=body, timeout=TELL_SECONDS)
 
     # ---- where we stand -------------------------------------------------------------------------------------------
+
+    async def _subscribe(self, symbol: str) -> None:
+        await self.ask("/subscribe", {"symbols": [symbol]})
 
     async def _read_clock(self) -> None:
         clock = await self.ask("/clock")

@@ -1,0 +1,108 @@
+"""Intents: a position that a notebook wants, said once a trading day whoever runs the notebook how often; Trading does
+the rest. The handle holds a name: whatever it shows was asked a moment ago."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import date, datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from arbig.backtest.plan import PlanError
+from arbig.client.client import ClientError
+from arbig.domain.messages import SHANGHAI
+from arbig.lab.live import plain
+
+if TYPE_CHECKING:
+    from arbig.lab.desk import Desk
+
+RUN, NAME, DAY = "ARBIG_RUN", "ARBIG_RUN_NAME", "ARBIG_RUN_DAY"
+RUNNING = ("WAITING", "WORKING")
+LOOK_SECONDS = 0.2
+
+
+class Intent:
+    """One wish under way, or over."""
+
+    def __init__(self, desk: Desk, told: dict[str, Any], asked: int) -> None:
+        self._desk = desk
+        self.id = str(told["id"])
+        self.repeated = bool(told.get("repeated"))
+        self.asked = asked
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """id, strategy_name, intent, symbol, target, state, detail, orders, ..."""
+        return self._desk.live.ask(lambda client: client.intent(self.id))
+
+    @property
+    def state(self) -> str:
+        """WAITING, WORKING, DONE, STOPPED, EXPIRED or REFUSED."""
+        return str(self.now["state"])
+
+    @property
+    def detail(self) -> str:
+        return str(self.now["detail"])
+
+    @property
+    def orders(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.now["orders"]
+        return found
+
+    def wait(self, seconds: float = 60.0) -> str:
+        """Until it is over or the time is up; its state then. Interrupted, it goes on."""
+        end = time.monotonic() + seconds
+        while (state := self.state) in RUNNING and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+        return state
+
+    def stop(self) -> None:
+        """What works of it is cancelled, what is held stays."""
+        self._desk.live.ask(lambda client: client.stop_intent(self.id))
+
+    @property
+    def _said(self) -> str:
+        now = self.now
+        before = ""
+        if self.repeated:
+            other = f", asked again with {self.asked:+d}: not executed" if self.asked != now["target"] else ""
+            before = f" (said before{other})"
+        return f"{now['target']:+d} {now['symbol']} {now['intent']}: {now['state']}, {now['detail']}{before}"
+
+    def __repr__(self) -> str:
+        return f"<intent {self._said}>"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{escape(self.now['strategy_name'])}</b> {escape(self._said)}"
+
+
+def target(
+    desk: Desk, symbol: str, volume: int, intent: str, strategy_name: str | None, trading_day: str | date | None
+) -> Intent:
+    """What `Desk.target` says."""
+    name = strategy_name or os.environ.get(NAME)
+    if name is None:
+        raise PlanError("target: no schedule runs this notebook; write e.g. strategy_name='close_gold'")
+    day = _day(desk, trading_day)
+    wish = {
+        "strategy_name": name,
+        "symbol": plain(symbol),
+        "target": int(volume),
+        "intent": intent.replace("{trading_day}", day).replace("{name}", name),
+        "trading_day": day,
+        "run_id": os.environ.get(RUN),
+    }
+    return Intent(desk, desk.live.ask(lambda client: client.want(wish)), int(volume))
+
+
+def _day(desk: Desk, given: str | date | None) -> str:
+    """The run's trading day, so that a run that is tried again after midnight means the same; else the session's."""
+    if given is not None:
+        return given if isinstance(given, str) else given.isoformat()
+    if run_day := os.environ.get(DAY):
+        return run_day
+    now = desk.live.ask(lambda client: client.clock())["session_time"]
+    if now is None:
+        raise ClientError("the session's clock is not known yet; ask again in a moment")
+    return desk.calendar.trading_day_of(datetime.fromisoformat(now).replace(tzinfo=SHANGHAI)).isoformat()

@@ -1,0 +1,1 @@
+"""Scheduler: notebooks run by the trading calendar, each in a process of its own."""
