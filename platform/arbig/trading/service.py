@@ -56,7 +56,7 @@ from arbig.store.orders import OrderStore, Received
 from arbig.store.reconciliation import ChangeKind, ReconciliationStore
 from arbig.store.rolls import RollStore
 from arbig.store.snapshots import SnapshotStore
-from arbig.trading import intent_routes, reconciliation_routes, roll_routes, routes, whence
+from arbig.trading import intent_routes, reconciliation_routes, roll_routes, routes
 from arbig.trading.activity import Activity
 from arbig.trading.auditor import Auditor
 from arbig.trading.bookkeeper import Bookkeeper
@@ -271,7 +271,6 @@ class TradingService(Service):
         roll_routes.add(app, self)
 
     @property
-        whence.add(app, self)
         intent_routes.add(app, self)
     def state(self) -> TradingState:
         return self.keeper.state
