@@ -541,6 +541,7 @@ Replace = Annotated[bool, typer.Option("--replace", help="Write over days that h
 
 history_app = typer.Typer(help="Bars and ticks on disk: list, check, import, fill, generate.", no_args_is_help=True)
 app.add_typer(history_app, name="history")
+app.add_typer(schedule_app, name="schedule")
 
 
 @history_app.command("list")
@@ -580,7 +581,6 @@ def history_import(
     with one_line_errors(), research_errors():
         for part in _history(history, data).import_file(
             path,
-app.add_typer(schedule_app, name="schedule")
             symbol,
             stamps=stamps,
             columns={name: str(value) for name, value in _params(column or []).items()},

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 OVER = ("DONE", "STOPPED")
 LOOK_SECONDS = 0.2
-
-
 RUN_FOLDER = "ARBIG_RUN_FOLDER"
+
+
 class Deployed:
     """A strategy in the services."""
 
@@ -192,18 +192,12 @@ def deploy(
     }
     if strategy_name is not None:
         wish["strategy_name"] = strategy_name
+    _noted(strategy_name=strategy_name or class_name)
     told = desk.live.ask(lambda client: client.deploy(wish))
+    _noted(strategy_name=told["strategy_name"], attached=bool(told.get("attached")))
     return Deployed(desk, told["strategy_name"])
 
 
-def _code(desk: Desk, strategy: type[BaseTemplate] | str) -> tuple[str, str]:
-    """The class and the fingerprint of the source the kernel has of it. Raises PlanError."""
-    _noted(strategy_name=strategy_name or class_name)
-    folder = desk.settings.root / "strategies"
-    _noted(strategy_name=told["strategy_name"], attached=bool(told.get("attached")))
-    if isinstance(strategy, str):
-        path = folder / f"{strategy}.py"
-        try:
 def _noted(**line: Any) -> None:
     """In a run of the Scheduler: its end decides what becomes of what it deployed."""
     if folder := os.environ.get(RUN_FOLDER):
@@ -211,6 +205,12 @@ def _noted(**line: Any) -> None:
             file.write(json.dumps(line) + "\n")
 
 
+def _code(desk: Desk, strategy: type[BaseTemplate] | str) -> tuple[str, str]:
+    """The class and the fingerprint of the source the kernel has of it. Raises PlanError."""
+    folder = desk.settings.root / "strategies"
+    if isinstance(strategy, str):
+        path = folder / f"{strategy}.py"
+        try:
             class_name = _only_class(path) if path.is_file() else strategy
             return class_name, find_class(folder, class_name).code_hash
         except Misconfigured as fault:

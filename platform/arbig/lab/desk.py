@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity
     from arbig.lab.results import BacktestResult
-    from arbig.lab.rolling import Roll
     from arbig.lab.scheduling import Scheduling
     from arbig.lab.sweeps import Sweep
     from arbig.lab.walkforward import WalkForward
@@ -343,20 +342,6 @@ class Desk:
         """Out of the house; its file is laid aside. Refused while it holds lots, unless forced."""
         self.deployed(strategy_name).remove(force)
 
-    def halt(self, reason: str = "") -> dict[str, str]:
-        """No new order leaves the house, those that work are cancelled; what Trading and Gateway answered. A person
-        lifts it again: `arbig resume`, or the console."""
-        return self.live.ask(lambda client: client.halt(reason))
-
-    def flatten(self, strategy_name: str | None = None, symbol: str | None = None, reason: str = "") -> Flatten:
-        """Close a strategy's lots, a contract's, or (without both) everything; the account is REDUCING meanwhile.
-
-        The job belongs to Trading and goes on whatever becomes of this notebook. It waits visibly through breaks and
-        at price limits, and is DONE only when the counter says so: `.state`, `.left`, `.wait()`.
-        """
-        from arbig.lab import deploying
-
-        return deploying.flatten(self, strategy_name, symbol, reason)
     @property
     def schedule(self) -> Scheduling:
         """Notebooks on the trading calendar: `desk.schedule` shows them, `.run(name)`, `.history()`, `.grants`."""
@@ -385,3 +370,17 @@ class Desk:
 
         return intents.target(self, symbol, volume, intent, strategy_name, trading_day)
 
+    def halt(self, reason: str = "") -> dict[str, str]:
+        """No new order leaves the house, those that work are cancelled; what Trading and Gateway answered. A person
+        lifts it again: `arbig resume`, or the console."""
+        return self.live.ask(lambda client: client.halt(reason))
+
+    def flatten(self, strategy_name: str | None = None, symbol: str | None = None, reason: str = "") -> Flatten:
+        """Close a strategy's lots, a contract's, or (without both) everything; the account is REDUCING meanwhile.
+
+        The job belongs to Trading and goes on whatever becomes of this notebook. It waits visibly through breaks and
+        at price limits, and is DONE only when the counter says so: `.state`, `.left`, `.wait()`.
+        """
+        from arbig.lab import deploying
+
+        return deploying.flatten(self, strategy_name, symbol, reason)

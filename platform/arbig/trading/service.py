@@ -150,10 +150,10 @@ class TradingService(Service):
         self.spawn(self.keeper.push_for_ever(), "the Gateway's state")
         self.spawn(self._cancel_while_halted(), "halt")
         self.spawn(self.flattener.run_for_ever(), "flatten")
+        self.spawn(self.pursuer.run_for_ever(), "intents")
         self.spawn(self.roller.run_for_ever(), "roll")
         self.spawn(self._say_for_ever(), "events")
 
-        self.spawn(self.pursuer.run_for_ever(), "intents")
     def _open(self) -> None:
         self.risk, instruments = load_risk(self.settings), load_instruments(self.settings)
         self.calendar = calendar = load_calendar(self.settings)
@@ -218,6 +218,17 @@ class TradingService(Service):
         )
         self.roller = Roller(
             RollStore(self.database, self.account_id),
+            self.keeper,
+            self.judge,
+            self.orders,
+            self.positions,
+            self.subscriber,
+            self.ask,
+            self.ask_strategy,
+            self.cancel,
+            self.say_alarms,
+            lambda: self.flattener.running,
+        )
         self.pursuer = Pursuer(
             IntentStore(self.database, self.account_id),
             self.judge,
@@ -230,17 +241,6 @@ class TradingService(Service):
             self.say_alarms,
             self._subscribe,
             self.settings.gateway != "sim" and self.settings.mode == "live",
-        )
-            self.keeper,
-            self.judge,
-            self.orders,
-            self.positions,
-            self.subscriber,
-            self.ask,
-            self.ask_strategy,
-            self.cancel,
-            self.say_alarms,
-            lambda: self.flattener.running,
         )
         self.reconciler = Reconciler(
             self.ask,
@@ -268,10 +268,10 @@ class TradingService(Service):
         add_history(app, self)
         routes.add(app, self)
         reconciliation_routes.add(app, self)
+        intent_routes.add(app, self)
         roll_routes.add(app, self)
 
     @property
-        intent_routes.add(app, self)
     def state(self) -> TradingState:
         return self.keeper.state
 
@@ -289,8 +289,8 @@ class TradingService(Service):
             "contradictions": self.orders.illegal,
             "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
             "rolls": [f"{job.scope}: {job.state}, {job.detail}" for job in self.roller.running],
-            "fault": self.fault,
             "intents": [f"{intent.words}: {intent.state}, {intent.detail}" for intent in self.pursuer.running],
+            "fault": self.fault,
             "alarms": [*self.sweeper.alarms, *self.auditor.alarms, *self.stale],
         }
 
@@ -325,10 +325,10 @@ class TradingService(Service):
             return await call(self.settings, GATEWAY, "GET", path)
         return await call(self.settings, GATEWAY, "POST", path, json=body, timeout=TELL_SECONDS)
 
-    # ---- where we stand -------------------------------------------------------------------------------------------
-
     async def _subscribe(self, symbol: str) -> None:
         await self.ask("/subscribe", {"symbols": [symbol]})
+
+    # ---- where we stand -------------------------------------------------------------------------------------------
 
     async def _read_clock(self) -> None:
         clock = await self.ask("/clock")

@@ -38,8 +38,8 @@ from arbig.web.guard import Guard, Visitor, who_of
 from arbig.web.hub import Hub, RequestError, Slow
 from arbig.web.pending import Pending
 from arbig.web.research import research_of
-
 from arbig.web.schedule import schedule_of
+
 ABOUT = "Research-to-live trading for Chinese futures: what the services know and do, for people and programs."
 OPENAPI = f"{PREFIX}/openapi.json"
 MAX_REQUEST_BYTES = 64 * 1024
@@ -153,8 +153,8 @@ class WebService(Service):
         app.add_middleware(Guard, settings=self.settings, door=self.door, pending=self.pending)
         app.include_router(api_of(self))
         app.include_router(research_of(self.settings))
-        app.include_router(catalogue_of(self.settings))
         app.include_router(schedule_of(self.settings))
+        app.include_router(catalogue_of(self.settings))
         app.include_router(alert_routes(self.settings))
         app.mount(pages.DOC_ASSETS_URL, StaticFiles(directory=Path(pages.DOC_ASSETS)), name="assets")
         self._page_routes(app)
