@@ -318,6 +318,45 @@ def flatten(
 
 
 @app.command()
+def roll(
+    strategy: Annotated[str | None, typer.Argument(help="The strategy. 策略。")] = None,
+    to: Annotated[str | None, typer.Argument(help="The next contract, e.g. au2602. 新合约。")] = None,
+    symbol: Annotated[str | None, typer.Option(help="The contract it leaves, where it has several. 旧合约。")] = None,
+    reason: Annotated[str, typer.Option(help="Shown to everybody. 原因。")] = "asked for by a person",
+    stop: Annotated[str | None, typer.Option(help="Stop the roll of this id. 停止该任务。")] = None,
+    data: Data = None,
+) -> None:
+    """Move a strategy's lots, parameters and state to the next contract; without words: what is rolled. 移仓换月。"""
+    from arbig.runtime.audit import by_hand
+    from arbig.runtime.halting import follow
+    from arbig.runtime.http import ask
+
+    with one_line_errors():
+        settings = _settings(data)
+        if stop is not None:
+            by_hand(settings, "stop roll", stop)
+            typer.echo(f"{stop}: {ask(settings, 'trading', 'DELETE', f'/rolls/{stop}')['detail']}")
+            return
+        if strategy is None or to is None:
+            for job in ask(settings, "trading", "GET", "/rolls")["rolls"]:
+                way = f"{job['strategy_name']} {job['symbol']} -> {job['to']}"
+                typer.echo(f"{job['id']}  {way}  {job['state']}: {job['detail']}")
+            return
+        wanted = {"strategy_name": strategy, "to": to, "symbol": symbol, "reason": reason}
+        by_hand(settings, "roll", f"{strategy} to {to}: {reason}")
+        job = ask(settings, "trading", "POST", "/rolls", json=wanted)
+        typer.echo(f"roll {job['id']} of {strategy} from {job['symbol']} to {job['to']}; Ctrl-C leaves it running")
+        try:
+            for now in follow(settings, job["id"], "rolls"):
+                job = {**job, **now}
+                typer.echo(f"  {job['state']:<8} {job['detail']}")
+        except KeyboardInterrupt:
+            typer.echo(f"it goes on without you; stop it: arbig roll --stop {job['id']}")
+            raise typer.Exit(130) from None
+    raise typer.Exit(0 if job["state"] == "DONE" else 1)
+
+
+@app.command()
 def audit(
     verify: Annotated[bool, typer.Option("--verify", help="Whether a row was changed since. 校验。")] = False,
     limit: Annotated[int, typer.Option("-n", help="So many rows.")] = 50,
@@ -623,6 +662,14 @@ def history_generate(
     with one_line_errors(), research_errors():
         bars = _history(history, data).generate(symbol, start, end, seed, ticks, replace=replace)
     typer.echo(f"{symbol}: {len(bars)} bars, {bars.trading_day[0]} to {bars.trading_day[-1]}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def ml(context: typer.Context) -> None:
+    """Models: arbig ml train | serve | status | promote | card (the ml extra)."""
+    from arbig.ml.cli import app as models
+
+    models(context.args, prog_name="arbig ml")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)

@@ -135,7 +135,7 @@ def test_a_journal_of_the_schema_before_learns_the_state(tmp_path: Path) -> None
     path = tmp_path / "gateway.db"
     Journal(path, "sim").close()
     with sqlite3.connect(path) as older:
-        older.executescript("DROP TABLE standing; DROP INDEX orders_nameless; PRAGMA user_version = 1")
+        older.executescript("DROP TABLE standing; DROP INDEX orders_nameless; DROP TABLE hops; PRAGMA user_version = 1")
     older.close()
     journal = Journal(path, "sim")
     Door(journal, ManualClock(NOW)).set(State.ACTIVE, "", 1)

@@ -75,6 +75,8 @@ class Flow:
         self.market = MarketService(settings, self.bus, self.clock, ask=self._ask_gateway)
         self.trading = TradingService(settings, self.bus, self.clock)
         self.trading.ask = self._ask_gateway_get  # type: ignore[method-assign]
+        self.trading.ask_strategy = self._ask_strategy  # type: ignore[method-assign]
+        self.trading.ask_market = self._ask_market  # type: ignore[method-assign]
         self.strategy = StrategyService(settings, self.bus, self.clock, runner=MemoryRunner, ask=self.ask)
         self.services: tuple[Service, ...] = (self.gateway, self.market, self.trading, self.strategy)
         self._faces = {service.name: _face(service) for service in self.services}
@@ -95,6 +97,12 @@ class Flow:
 
     async def _ask_gateway_get(self, path: str, body: Any = None) -> Any:
         return await self.ask("gateway", "GET" if body is None else "POST", path, json=body)
+
+    async def _ask_strategy(self, method: str, path: str, body: Any = None) -> Any:
+        return await self.ask("strategy", method, path, json=body)
+
+    async def _ask_market(self, path: str, query: Any) -> Any:
+        return await self.ask("market", "GET", path, params=query)
 
     async def play(self, minutes: float) -> None:
         """So much trading time passes; closed hours pass in one leap."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from datetime import datetime as Time
 from typing import Any
 
@@ -132,6 +133,14 @@ class Bars(Answer, frozen=True, kw_only=True):
 class LastTick(Answer, frozen=True, kw_only=True):
     symbol: str
     tick: TickData | None = None
+
+
+class Tape(Answer, frozen=True, kw_only=True):
+    """Ticks of the running trading day."""
+
+    symbol: str
+    trading_day: date | None = None
+    ticks: list[TickData] = []
 
 
 class Event(EventData, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,6 +12,7 @@ from arbig.bus.port import Bus, BusError
 from arbig.bus.topics import EVENT, GATEWAY, HEARTBEAT, ORDER_STATUS, POSITION, TICK, TRADE
 from arbig.domain.counter import ClockMark, DayMark, TickBatch
 from arbig.domain.messages import Heartbeat, encode
+from arbig.gateway.hops import Hops
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
 from arbig.store.journal import Journal, Kind
@@ -37,6 +38,7 @@ class EventPublisher:
         self._bus = bus
         self._journal = journal
         self._clock = clock
+        self.hops = Hops(clock)
         self._channels: dict[str, str] = {}
         self._seen: dict[str, int] = {}
         self._seen_day: date | None = None
@@ -65,6 +67,7 @@ class EventPublisher:
             if channel is None:
                 channel = channels[symbol] = TICK.of(symbol)
             waiting.append((channel, bytes(payload)))
+        self.hops.ticks(batch)
         self._ticks_due.set()
 
     def add_clock(self, mark: ClockMark | DayMark) -> None:
@@ -133,7 +136,7 @@ class EventPublisher:
                     crash_point("gw.after_publish")
                     if self._journal.epochs != epochs:  # the day is said again: these too, in their place among it
                         continue
-                    self._journal.published(events, entry_ids)
+                    self._journal.published(events, entry_ids, self.hops.take())
                     failures = 0
             except BusError as error:
                 log.warning(f"events wait in the journal: {error}")

@@ -55,6 +55,27 @@ def add_routes(app: FastAPI, gateway: GatewayService) -> None:
         rows = [encode(order) for order in gateway.journal.orders(_day(gateway))]
         return _answer("orders", rows, await gateway.publisher.drained(last))
 
+    @app.get("/orders/{name}/whence")
+    async def whence(name: str) -> Response:
+        """The order's way through this process, by the wall's clock, and the stream entries it became."""
+        found = gateway.journal.whence(name)
+        if found is None:
+            raise HTTPException(404, f"{name}: the Gateway's journal does not have it (it keeps ten days)")
+        row = found.row
+        hops = gateway.publisher.hops.of(row.order_id) | found.hops
+        return _json_response({
+            "order_id": row.order_id,
+            "order_ref": row.order_ref,
+            "order_sys_id": row.order_sys_id,
+            "memo": row.memo,
+            "sending": row.sending,
+            "hops": {place: when.isoformat() for place, when in hops.items()},
+            "events": [
+                {"kind": kind, "entry_id": entry_id, "message": msgspec.Raw(payload)}
+                for kind, payload, entry_id in found.events
+            ],
+        })  # fmt: skip
+
     @app.get("/trades")
     async def trades(fresh: bool = False, since: date | None = None) -> Response:
         """The trading day's, or those from a day on, as far as the journal goes back."""

@@ -40,8 +40,8 @@ class Refused(NamedTuple):
 
 
 class Sender:
-    """`ready` says whether the connection stands and is reconciled, `now` is the session time that answers carry, and
-    `wake` is called when the journal has something to publish."""
+    """`ready` says whether the connection stands and is reconciled, `now` is the session time that answers carry;
+    `wake` is called when the journal has something to publish, `sent` when an order has just gone out."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Sender:
         ready: Callable[[], bool],
         now: Callable[[], datetime],
         wake: Callable[[], None],
+        sent: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._connector = connector
@@ -60,6 +61,7 @@ class Sender:
         self._ready = ready
         self._now = now
         self._wake = wake
+        self._sent = sent
         self._waiting: deque[tuple[Row, datetime | None]] = deque()
         self._has_waiting = asyncio.Event()
         self._is_moving = False
@@ -166,4 +168,5 @@ class Sender:
             self._journal.withhold(row.order_id, Detail.NOT_SENT, str(error), self._now())
             self._wake()
             return
+        self._sent(row.order_id)
         crash_point("gw.after_send")

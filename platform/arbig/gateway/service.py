@@ -89,8 +89,9 @@ class GatewayService(Service):
             ready=lambda: self.reconciled,
             now=self.now,
             wake=self.publisher.wake,
+            sent=self.publisher.hops.sent,
         )
-        self.subscriber = CommandSubscriber(self.journal, self.connector, self.publisher, self.sender, self.now)
+        self.subscriber = CommandSubscriber(self.journal, self.connector, self.publisher, self.sender, self.now, clock)
         self.doubts = Doubts()
         self.reconciled = False
         self.epoch: str | None = None
@@ -251,6 +252,9 @@ class GatewayService(Service):
             crash_point("gw.on_trade")
         late = self.journal.record(told)
         crash_point("gw.after_journal")
+        for fact in told:
+            if isinstance(fact, OrderReport | InsertRejected):
+                self.publisher.hops.spoken(str(fact.order_ref))
         told.clear()
         self.sender.heard()
         for target in late:

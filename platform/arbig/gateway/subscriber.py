@@ -15,6 +15,7 @@ from arbig.domain.orders import OrderState
 from arbig.gateway.port import Connector, NotConnected
 from arbig.gateway.publisher import EventPublisher
 from arbig.gateway.sender import Sender
+from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
 from arbig.store.journal import CancelTarget, Journal
 
@@ -34,8 +35,11 @@ class CommandSubscriber:
         publisher: EventPublisher,
         sender: Sender,
         now: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._journal = journal
+        self._clock = clock
+        self._read_at = clock.now()
         self._connector = connector
         self._publisher = publisher
         self._sender = sender
@@ -55,6 +59,7 @@ class CommandSubscriber:
             )
         crash_point("gw.after_read")
         self.commands += 1
+        self._read_at = self._clock.now()
         await self._handlers[command.cmd_type](command, entry)
         crash_point("gw.before_ack")
 
@@ -66,6 +71,8 @@ class CommandSubscriber:
             admission = self._journal.refuse(command, refused.detail, refused.reason, self._now())
         else:
             admission = self._journal.admit(command, waits)
+        if admission.is_new:
+            self._publisher.hops.admitted(admission.row.order_id, self._read_at, command.cause)
         crash_point("gw.after_commit")
         if not admission.is_new and admission.stored is not None:
             await self._publisher.say_again(ORDER_STATUS.name, encode(admission.stored))

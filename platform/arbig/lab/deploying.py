@@ -20,6 +20,8 @@ from arbig.backtest.plan import PlanError
 from arbig.client.answers import Strategy
 from arbig.client.client import ClientError
 from arbig.domain.template import BaseTemplate
+from arbig.lab import rolling
+from arbig.lab.rolling import Roll
 from arbig.runtime.loader import Misconfigured, find_class, load_file, strategies_of
 
 if TYPE_CHECKING:
@@ -79,6 +81,10 @@ class Deployed:
     def flatten(self, reason: str = "") -> Flatten:
         """Close what it holds; its opens are refused until that is done."""
         return flatten(self._desk, self.strategy_name, None, reason)
+
+    def roll(self, to: str, symbol: str | None = None, reason: str | None = None) -> Roll:
+        """To the next contract, with everything it has."""
+        return rolling.roll(self._desk, self.strategy_name, to, symbol, reason)
 
     def edit(
         self, params: Mapping[str, Any] | None = None, risk: Mapping[str, Any] | None = None, force: bool = False

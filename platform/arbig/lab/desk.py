@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity
     from arbig.lab.results import BacktestResult
+    from arbig.lab.rolling import Roll
     from arbig.lab.scheduling import Scheduling
     from arbig.lab.sweeps import Sweep
     from arbig.lab.walkforward import WalkForward
     from arbig.lab.watching import Watch
+    from arbig.lab.whence import Whence
 
 Strategy: TypeAlias = type[BaseTemplate] | str | StrategyPlan | Sequence[StrategyPlan]
 Symbols: TypeAlias = str | Sequence[str] | None
@@ -265,6 +267,20 @@ class Desk:
         """The last tick. Raises ClientError before the first."""
         return self.live.tick(symbol)
 
+    def ticks(self, symbol: str, since: datetime | None = None, limit: int | None = None) -> pd.DataFrame:
+        """Ticks of the running trading day by the exchange's time (Shanghai): the newest 500, the newest `limit`, or
+        those `since` a moment. Days that were recorded are in `desk.history`."""
+        from arbig.lab import whence
+
+        return whence.tape(self, symbol, since, limit)
+
+    def whence(self, order_id: str) -> Whence:
+        """Where an order came from: code, parameters, the tick or bar behind the signal, and how long each hop took.
+        By order id or request id. Raises ClientError for one that nobody knows."""
+        from arbig.lab import whence
+
+        return whence.whence(self, order_id)
+
     def watch(self, symbol: str, minutes: int = 120) -> Watch:
         """A live chart in this cell: one-minute candles, the last price, our fills; until `.close()`."""
         from arbig.lab.watching import Watch
@@ -337,6 +353,19 @@ class Desk:
         """Other parameters, the rest as it is: `desk.edit("MaRsiStrategy", {"fast_window": 12})`. A new run with the
         position it has."""
         return self.deployed(strategy_name).edit(params, risk, force)
+
+    def roll(self, strategy_name: str, to: str, symbol: str | None = None, reason: str | None = None) -> Roll:
+        """The strategy moves to the next contract: lots, parameters and variables, once.
+
+        It rests meanwhile: old lots are closed, as many new ones opened as are certainly closed, then it begins on
+        `to` with what it knew. Indicators are made anew from the new contract's bars; variables are kept as they are.
+        The job belongs to Trading and goes on whatever becomes of this notebook; it waits visibly through breaks and at
+        price limits. The same call again attaches to it: `.state`, `.detail`, `.wait()`, `.stop()`. `symbol`: the
+        contract it leaves, where the strategy has several of one product.
+        """
+        from arbig.lab import rolling
+
+        return rolling.roll(self, strategy_name, to, symbol, reason)
 
     def remove(self, strategy_name: str, force: bool = False) -> None:
         """Out of the house; its file is laid aside. Refused while it holds lots, unless forced."""

@@ -107,6 +107,11 @@ class TickJournal:
             os.close(self._handle)
         self._handle = self.trading_day = None
 
+    @property
+    def path(self) -> Path | None:
+        """The running day's file."""
+        return None if self.trading_day is None else self._path(self.trading_day)
+
     def _path(self, day: date) -> Path:
         return self._folder / f"{day}.jsonl"
 

@@ -29,6 +29,7 @@ from arbig.market.journal import TickJournal
 from arbig.market.queries import Gap, QueryError, answer, question
 from arbig.market.recording import Recorder
 from arbig.market.subscriber import Received, TickSubscriber
+from arbig.market.tape import cut_of, ticks_of
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
@@ -212,6 +213,12 @@ class MarketService(Service):
         async def tick(symbol: str) -> Response:
             return self._answer_tick(symbol)
 
+        @app.get("/ticks/{symbol}/tape")
+        async def tape(
+            symbol: str, limit: str | None = None, since: str | None = None, seq: str | None = None
+        ) -> Response:
+            return await self._answer_tape(symbol, limit, since, seq)
+
         @app.get("/bars/{symbol}")
         async def bars(
             symbol: str,
@@ -229,6 +236,18 @@ class MarketService(Service):
             return _refusal(404, str(error))
         tick = self._cache.ticks.get(symbol)
         return _json({"symbol": symbol, "tick": msgspec.Raw(encode(tick)) if tick is not None else None})
+
+    async def _answer_tape(self, symbol: str, limit: str | None, since: str | None, seq: str | None) -> Response:
+        try:
+            symbol = self._hours.book.get(symbol).symbol
+            cut = cut_of(symbol, limit, since, seq)
+        except UnknownSymbol as error:
+            return _refusal(404, str(error))
+        except QueryError as error:
+            return _refusal(400, str(error))
+        path, day = self._journal.path, self._journal.trading_day
+        found = [] if path is None else await asyncio.to_thread(ticks_of, path, cut)
+        return _json({"symbol": symbol, "trading_day": day, "ticks": [msgspec.Raw(line) for line in found]})
 
     async def _answer_bars(
         self, symbol: str, interval: str, since: str | None, limit: str | None, until: str | None

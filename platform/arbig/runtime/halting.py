@@ -17,7 +17,8 @@ HALTED = "HALTED"
 BY_HAND = "halted by a person"
 ASK_SECONDS = 3.0
 LOOK_SECONDS = 0.5
-RUNNING = ("WAITING", "CANCELLING", "CLOSING")
+RUNNING = ("WAITING", "CANCELLING", "CLOSING", "HOLDING", "MOVING", "BINDING")
+JOBS = {"flattens": "/flatten", "rolls": "/rolls"}
 
 
 def halt(settings: Settings, reason: str = "") -> dict[str, str]:
@@ -35,12 +36,14 @@ def halt(settings: Settings, reason: str = "") -> dict[str, str]:
         return dict(zip((TRADING, GATEWAY), pool.map(told, (TRADING, GATEWAY)), strict=True))
 
 
-def follow(settings: Settings, job_id: str, pause: Callable[[float], None] = time.sleep) -> Iterator[Mapping[str, Any]]:
-    """A flatten each time it has changed, until it is over. While Trading is away it is `{"state": "AWAY"}`."""
+def follow(
+    settings: Settings, job_id: str, kind: str = "flattens", pause: Callable[[float], None] = time.sleep
+) -> Iterator[Mapping[str, Any]]:
+    """A flatten or a roll each time it has changed, until it is over. While Trading is away: `{"state": "AWAY"}`."""
     last: Mapping[str, Any] = {}
     while True:
         try:
-            rows = ask(settings, TRADING, "GET", "/flatten", timeout=ASK_SECONDS)["flattens"]
+            rows = ask(settings, TRADING, "GET", JOBS[kind], timeout=ASK_SECONDS)[kind]
             found = next((row for row in rows if row["id"] == job_id), {"state": "UNKNOWN", "detail": "", "left": []})
         except CallError as error:
             found = {"state": "AWAY", "detail": f"{error}; it goes on when Trading is back", "left": []}

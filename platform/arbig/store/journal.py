@@ -35,7 +35,7 @@ from arbig.domain.messages import (
 from arbig.domain.orders import OrderState, merge
 from arbig.store.sqlite import SqliteFile, explained, lay_out_log
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 KEPT = timedelta(days=10)
 OWNER_LETTERS, REQUEST_LETTERS = 4, 8
 NOTHING_HELD = "0/0/0/0/0.000000"
@@ -47,9 +47,11 @@ CREATE TABLE standing (
 );
 """
 NAMELESS = "CREATE INDEX orders_nameless ON orders (memo) WHERE request_id IS NULL;"
-UPGRADES = {1: STANDING, 2: NAMELESS}
+HOPS = "CREATE TABLE hops (order_id TEXT PRIMARY KEY, times BLOB NOT NULL) WITHOUT ROWID;"
+UPGRADES = {1: STANDING, 2: NAMELESS, 3: HOPS}
 SCHEMA = f"""
 {STANDING}
+{HOPS}
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE orders (
     order_id TEXT PRIMARY KEY,
@@ -129,6 +131,14 @@ class Unpublished(NamedTuple):
     payload: bytes
 
 
+class Published(NamedTuple):
+    """An event, and the stream entry it became; None while it waits."""
+
+    kind: Kind
+    payload: bytes
+    entry_id: str | None
+
+
 class Admission(NamedTuple):
     """What to do with a command. `stored`: it was here before, this is what became of it."""
 
@@ -139,6 +149,14 @@ class Admission(NamedTuple):
     @property
     def is_to_be_sent(self) -> bool:
         return self.is_new and self.row.sending in (Sending.WAITING, Sending.SENDING)
+
+
+class Traced(NamedTuple):
+    """An order's way through the Gateway."""
+
+    row: Row
+    hops: dict[str, datetime]
+    events: list[Published]
 
 
 class CancelTarget(NamedTuple):
@@ -395,8 +413,16 @@ class Journal:
         (found,) = self._run("SELECT min(id) FROM events WHERE entry_id IS NULL").fetchone()
         return float("inf") if found is None else found
 
-    def published(self, events: Sequence[Unpublished], entry_ids: Sequence[str]) -> None:
+    def published(
+        self,
+        events: Sequence[Unpublished],
+        entry_ids: Sequence[str],
+        hops: Sequence[tuple[str, dict[str, datetime]]] = (),
+    ) -> None:
+        """On their streams. `hops`: when orders passed our own places, to be kept with them."""
         with self._file.transaction():
+            for order_id, times in hops:
+                self._run("INSERT OR REPLACE INTO hops VALUES (?, ?)", (order_id, msgspec.json.encode(times)))
             self._db.executemany(
                 "UPDATE events SET entry_id = ? WHERE id = ?",
                 [(entry_id, event.id) for event, entry_id in zip(events, entry_ids, strict=True)],
@@ -418,6 +444,21 @@ class Journal:
             (Kind.TRADE, trading_day.isoformat()),
         )
         return [payload for (payload,) in found]
+
+    def whence(self, name: str) -> Traced | None:
+        """By request_id or order_id: its row, when it passed our places, and what was published of it."""
+        row = self._by("request_id", name) or self._by("order_id", name)
+        if row is None:
+            return None
+        found = self._run("SELECT times FROM hops WHERE order_id = ?", (row.order_id,)).fetchone()
+        hops = {} if found is None else msgspec.json.decode(found[0], type=dict[str, datetime])
+        prefix = f"O:{self.account_id}:{row.order_id}:"
+        events = self._run(
+            "SELECT kind, payload, entry_id FROM events WHERE event_id >= ? AND event_id < ? UNION ALL "
+            "SELECT kind, payload, entry_id FROM events WHERE kind = 'trade' AND trading_day = ? AND instr(payload, ?)",
+            (prefix, prefix[:-1] + ";", row.trading_day, f'"order_id":"{row.order_id}"'.encode()),
+        ).fetchall()
+        return Traced(row, hops, [Published(Kind(kind), payload, entry_id) for kind, payload, entry_id in events])
 
     def in_flight(self) -> dict[str, int]:
         """Orders that were being sent and that nobody has spoken of, with their references."""
@@ -446,6 +487,7 @@ class Journal:
                 "(SELECT min(order_ref) FROM orders WHERE trading_day >= ?))",
                 (kept, kept),
             )
+            self._run("DELETE FROM hops WHERE order_id NOT IN (SELECT order_id FROM orders)")
             self._run(
                 "DELETE FROM cancels WHERE coalesce(order_request_id, '') NOT IN "
                 "(SELECT request_id FROM orders WHERE request_id IS NOT NULL) "

@@ -56,7 +56,7 @@ from arbig.store.orders import OrderStore, Received
 from arbig.store.reconciliation import ChangeKind, ReconciliationStore
 from arbig.store.rolls import RollStore
 from arbig.store.snapshots import SnapshotStore
-from arbig.trading import intent_routes, reconciliation_routes, roll_routes, routes
+from arbig.trading import intent_routes, reconciliation_routes, roll_routes, routes, whence
 from arbig.trading.activity import Activity
 from arbig.trading.auditor import Auditor
 from arbig.trading.bookkeeper import Bookkeeper
@@ -81,6 +81,7 @@ from arbig.trading.state import Block, State, TradingState, is_stricter
 from arbig.trading.sweeper import Sweeper
 from arbig.trading.tally import Tally, opened_with
 from arbig.trading.tripwire import Tripwire, day_of
+from arbig.trading.whence import Heard
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ class TradingService(Service):
         self._behind: dict[str, int] = {}
         self._rejected: dict[str, str] = {}
         self._was_silent = False
+        self.heard = Heard()
         self.stale: tuple[str, ...] = ()
 
     # ---- life -----------------------------------------------------------------------------------------------------
@@ -150,8 +152,8 @@ class TradingService(Service):
         self.spawn(self.keeper.push_for_ever(), "the Gateway's state")
         self.spawn(self._cancel_while_halted(), "halt")
         self.spawn(self.flattener.run_for_ever(), "flatten")
-        self.spawn(self.pursuer.run_for_ever(), "intents")
         self.spawn(self.roller.run_for_ever(), "roll")
+        self.spawn(self.pursuer.run_for_ever(), "intents")
         self.spawn(self._say_for_ever(), "events")
 
     def _open(self) -> None:
@@ -216,19 +218,6 @@ class TradingService(Service):
             self.say_alarms,
             self._must_resync.set,
         )
-        self.roller = Roller(
-            RollStore(self.database, self.account_id),
-            self.keeper,
-            self.judge,
-            self.orders,
-            self.positions,
-            self.subscriber,
-            self.ask,
-            self.ask_strategy,
-            self.cancel,
-            self.say_alarms,
-            lambda: self.flattener.running,
-        )
         self.pursuer = Pursuer(
             IntentStore(self.database, self.account_id),
             self.judge,
@@ -241,6 +230,19 @@ class TradingService(Service):
             self.say_alarms,
             self._subscribe,
             self.settings.gateway != "sim" and self.settings.mode == "live",
+        )
+        self.roller = Roller(
+            RollStore(self.database, self.account_id),
+            self.keeper,
+            self.judge,
+            self.orders,
+            self.positions,
+            self.subscriber,
+            self.ask,
+            self.ask_strategy,
+            self.cancel,
+            self.say_alarms,
+            lambda: self.flattener.running,
         )
         self.reconciler = Reconciler(
             self.ask,
@@ -268,8 +270,9 @@ class TradingService(Service):
         add_history(app, self)
         routes.add(app, self)
         reconciliation_routes.add(app, self)
-        intent_routes.add(app, self)
         roll_routes.add(app, self)
+        whence.add(app, self)
+        intent_routes.add(app, self)
 
     @property
     def state(self) -> TradingState:
@@ -288,8 +291,8 @@ class TradingService(Service):
             "outbox": self.outbox.waiting,
             "contradictions": self.orders.illegal,
             "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
-            "rolls": [f"{job.scope}: {job.state}, {job.detail}" for job in self.roller.running],
             "intents": [f"{intent.words}: {intent.state}, {intent.detail}" for intent in self.pursuer.running],
+            "rolls": [f"{job.scope}: {job.state}, {job.detail}" for job in self.roller.running],
             "fault": self.fault,
             "alarms": [*self.sweeper.alarms, *self.auditor.alarms, *self.stale],
         }
@@ -483,6 +486,9 @@ class TradingService(Service):
     async def pause_strategy(self, name: str) -> None:
         await call(self.settings, STRATEGY, "POST", f"/strategies/{name}/pause", timeout=TELL_SECONDS)
 
+    async def ask_market(self, path: str, query: dict[str, Any]) -> Any:
+        return await call(self.settings, MARKET, "GET", path, params=query)
+
     async def ask_strategy(self, method: str, path: str, body: Any = None) -> Any:
         """The Strategy service's answer: a strategy that begins anew is made, and its history read."""
         return await call(self.settings, STRATEGY, method, path, json=body, timeout=BEGIN_SECONDS)
@@ -640,6 +646,7 @@ class TradingService(Service):
         order = decode(OrderData, entry.payload)
         before = self.orders.get(order.request_id or order.order_id)
         await self.durably(lambda: self.orders.on_order(order))
+        self.heard.note(order.order_id, self.clock.now())
         self._count_reject(before, order)
         if before is None and not order.request_id:
             self._tell_whom_it_touches(order)

@@ -33,6 +33,7 @@ from arbig.web import pages
 from arbig.web.alerts import alert_routes
 from arbig.web.api import PREFIX, api_of, asked, audited
 from arbig.web.catalogue import catalogue_of
+from arbig.web.desk import desk_of
 from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
 from arbig.web.guard import Guard, Visitor, who_of
 from arbig.web.hub import Hub, RequestError, Slow
@@ -151,6 +152,7 @@ class WebService(Service):
 
     def routes(self, app: FastAPI) -> None:
         app.add_middleware(Guard, settings=self.settings, door=self.door, pending=self.pending)
+        app.include_router(desk_of(self.settings))
         app.include_router(api_of(self))
         app.include_router(research_of(self.settings))
         app.include_router(schedule_of(self.settings))
