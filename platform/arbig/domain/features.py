@@ -57,6 +57,13 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.reason)
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What a model server is asked; it answers with a `Prediction`."""
+
+    model: str
+    features: Features
+
+
 class FeatureError(ValueError):
     """Features that no model can be asked with. One line."""
 

@@ -26,6 +26,7 @@ from arbig.lab.sources import source_of
 from arbig.lab.trials import Ledger, trial_of
 from arbig.runtime.loader import Misconfigured, check_params, find_class, load_class
 from arbig.runtime.simulation import load_simulation
+from arbig.store.models import ModelError, Registry, RegistryPredictor
 
 if TYPE_CHECKING:
     from arbig.lab.desk import Day, Desk, Strategy, Symbols
@@ -135,6 +136,7 @@ def plan(
         matching=Matching(rules),
         costs=costs,
         warmup=warmup,
+        predictor=_predictor(desk, strategies),
     )
     _check_range(made, desk)
     return with_signals(made)
@@ -148,6 +150,18 @@ def _check_range(made: Plan, desk: Desk) -> None:
                 f"{name}: no trading from {made.start} to {made.end}; its history has {len(known)} trading days, "
                 f"{known[0]} to {known[-1]}"
             )
+
+
+def _predictor(desk: Desk, strategies: Sequence[StrategyPlan]) -> RegistryPredictor | None:
+    """The models the strategies declare (with what to do without them), as they are in the registry now."""
+    named = [one.params.get("model", one.kind.model) for one in strategies if one.kind.fallback is not None]
+    references = [name for name in dict.fromkeys(named) if isinstance(name, str) and name]
+    if not references:
+        return None
+    try:
+        return RegistryPredictor(Registry(desk.settings.data / "models"), references)
+    except ModelError as error:
+        raise PlanError(str(error)) from None
 
 
 def _strategies(

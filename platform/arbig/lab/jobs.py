@@ -31,6 +31,7 @@ from arbig.domain.sessions import TradingCalendar
 from arbig.domain.template import BaseTemplate
 from arbig.lab.sources import StrategySource
 from arbig.runtime.loader import load_class
+from arbig.store.models import Registry, RegistryPredictor
 
 Answer: TypeAlias = dict[str, Any]
 Columns: TypeAlias = dict[str, np.ndarray]
@@ -49,7 +50,8 @@ class SeriesHead(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Everything that decides a run's numbers, apart from its days and its parameters."""
+    """Everything that decides a run's numbers, apart from its days and its parameters. `models`: the version behind
+    each name that strategies ask for."""
 
     version: str
     class_name: str
@@ -66,6 +68,9 @@ class Job(msgspec.Struct, frozen=True):
     products: tuple[ProductRow, ...]
     days: tuple[date, ...]
     no_night: tuple[date, ...]
+    models: dict[str, str] = {}
+    model_hashes: dict[str, str] = {}
+    model_folder: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -121,7 +126,20 @@ def job_of(plan: Plan, source: StrategySource, warmup_days: int) -> Job:
         products=tuple(row for row in plan.book.rows if row.product in products),
         days=tuple(sorted(plan.calendar.days)),
         no_night=tuple(sorted(plan.calendar.no_night)),
+        **_models(plan),
     )
+
+
+def _models(plan: Plan) -> dict[str, Any]:
+    predictor = plan.predictor
+    if not isinstance(predictor, RegistryPredictor):
+        return {}
+    folder = str(predictor.registry.folder)
+    return {"models": predictor.versions, "model_hashes": predictor.hashes, "model_folder": folder}
+
+
+def _predictor(job: Job) -> RegistryPredictor | None:
+    return RegistryPredictor(Registry(Path(job.model_folder)), known=job.models) if job.models else None
 
 
 def columns_of(plan: Plan) -> Iterator[tuple[str, np.ndarray]]:
@@ -163,6 +181,7 @@ class Runner:
             matching=job.matching,
             costs=job.costs,
             warmup={name: _series(head, f"warmup-{name}", columns) for name, head in job.warmup.items()},  # type: ignore[misc]
+            predictor=_predictor(job),
         )
         self._cut = self._whole
 

@@ -5,7 +5,6 @@ Needs the `ray` extra here, and on the cluster this package in the same version.
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from arbig.lab.sources import StrategySource
 from arbig.lab.spaces import SweepError
 from arbig.lab.workers import LIVES
 from arbig.runtime.loader import load_class
+from arbig.runtime.reach import check_reachable
 
 
 class _Actor:
@@ -38,17 +38,6 @@ class _Actor:
         return self._runner.answer(msgspec.json.decode(task, type=Task))
 
 
-def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise SweepError(f"ray: no cluster at {address!r}: {error.strerror or error}") from None
-
-
 class RayCrew:
     """As many actors as asked for (as the cluster has processors), each with one processor. `address`: `auto` for the
     cluster this machine belongs to, `host:port`, `ray://host:port`, or `local` for one of this machine's own."""
@@ -61,7 +50,10 @@ class RayCrew:
         self._ray = ray
         self._own = not ray.is_initialized()
         if self._own:
-            _check_reachable(address)
+            try:
+                check_reachable(address)
+            except OSError as error:
+                raise SweepError(f"ray: no cluster at {address!r}: {error.strerror or error}") from None
             try:
                 ray.init(address=address, log_to_driver=False, logging_level="error")
             except (ConnectionError, ValueError, OSError, RuntimeError) as error:

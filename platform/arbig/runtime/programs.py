@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from arbig.runtime.alerting import wants_alerts
+from arbig.runtime.models import models_config
 from arbig.runtime.settings import Settings
 
 Probe = Literal["port", "socket", "ready", "page"]
@@ -34,6 +35,7 @@ PROGRAMS = (
     Program("scheduler", "arbig.scheduler", "ready", after="web"),
     Program("alerts", "arbig.alerts", "ready"),
     Program("console", "arbig.web.console", "page", after="web"),
+    Program("ml", "arbig.ml.serving", "page", after="web", page="/health"),
     Program("jupyter", "arbig.web.jupyter", "page", after="web", page="/api"),
 )
 BY_NAME = {program.name: program for program in PROGRAMS}
@@ -41,10 +43,13 @@ TRADING_PATH = ("redis", "exchange", "gateway", "market", "trading", "strategy")
 
 
 def programs_of(settings: Settings) -> tuple[Program, ...]:
-    """An outside Redis and a broker's counter are not ours to run; without a target nobody is to be alerted."""
+    """An outside Redis and a broker's counter are not ours to run; without a target nobody is to be alerted; a
+    model server is there when config/ml.yaml says so."""
     absent = {"redis"} if not settings.redis.embedded else set()
     if settings.gateway != "sim":
         absent.add("exchange")
     if not wants_alerts(settings):
         absent.add("alerts")
+    if not models_config(settings.config).serve:
+        absent.add("ml")
     return tuple(program for program in PROGRAMS if program.name not in absent)

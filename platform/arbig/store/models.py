@@ -214,23 +214,29 @@ class Registry:
 
 
 class RegistryPredictor:
-    """Answers from the registry, in this process. Each model is read once and stays the version it was."""
+    """Answers from the registry, in this process, for these models and no others; each is read once, at the start, and
+    stays the version it was. `known`: reference -> the version that is meant by it. Raises ModelError."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(
+        self, registry: Registry, references: Sequence[str] = (), known: Mapping[str, str] | None = None
+    ) -> None:
         self.registry = registry
-        self._models: dict[str, Model] = {}
+        wanted = known if known is not None else {one: one for one in references}
+        self._models = {reference: registry.load(one) for reference, one in wanted.items()}
 
     def answer(self, model: str, features: Features) -> Prediction:
-        loaded = self._models.get(model)
-        if loaded is None:
-            loaded = self._models[model] = self.registry.load(model)
-        return loaded.answer(features)
+        if model not in self._models:
+            raise FeatureError(f"model {model!r} was not named before the run; there are {', '.join(self._models)}")
+        return self._models[model].answer(features)
 
-    def pinned(self, references: Sequence[str]) -> dict[str, str]:
-        """The hash of each of these models, which this predictor keeps from now on. Raises ModelError."""
-        for one in references:
-            self._models.setdefault(one, self.registry.load(one))
-        return {one: self._models[one].manifest.hash for one in references}
+    @property
+    def versions(self) -> dict[str, str]:
+        """Reference -> `ml_gold@3`."""
+        return {name: f"{one.manifest.name}@{one.manifest.version}" for name, one in self._models.items()}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        return {name: one.manifest.hash for name, one in self._models.items()}
 
 
 def _keep(path: Path, text: str) -> None:

@@ -10,13 +10,12 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime as Time
 from math import isfinite
 
 import httptools
 import msgspec
 
-from arbig.domain.features import FeatureError, Features
+from arbig.domain.features import FeatureError, Features, Prediction, Question
 
 LIMIT = 2
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
@@ -26,20 +25,6 @@ CALLBACK_SECONDS = 0.4
 
 class NoAnswer(Exception):
     """The model server does not answer, or not in time."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    value: float
-    model: str
-    version: str
-    trained_until: Time | None = None
-
-
-class Question(msgspec.Struct, frozen=True):
-    """The body of `POST /predict`."""
-
-    model: str
-    features: Features
 
 
 class _Detail(msgspec.Struct, frozen=True):
@@ -91,7 +76,7 @@ class ModelLine:
         self.breaker = Breaker()
         self._socket: socket.socket | None = None
 
-    def ask(self, model: str, features: Features, seconds: float) -> Answer:
+    def ask(self, model: str, features: Features, seconds: float) -> Prediction:
         """Raises NoAnswer, or FeatureError when the server refuses the question."""
         began = self.monotonic()
         if self.breaker.is_open(began):
@@ -118,10 +103,10 @@ class ModelLine:
             self._socket.close()
             self._socket = None
 
-    def _read(self, status: int, body: bytes) -> Answer:
+    def _read(self, status: int, body: bytes) -> Prediction:
         if status == 200:
-            answer = msgspec.json.decode(body, type=Answer)
-            if not isfinite(answer.value) or not answer.version:
+            answer = msgspec.json.decode(body, type=Prediction)
+            if not isfinite(answer.value) or not answer.version or answer.reason:
                 raise NoAnswer(f"answered {answer.value} of version {answer.version!r}")
             return answer
         try:

@@ -328,16 +328,9 @@ class Stage:
                     raise NoAnswer("this house has no model server")
                 if seconds <= 0:
                     raise NoAnswer(f"this callback has waited {CALLBACK_SECONDS:g} s for models already")
-                answer = self.models.ask(strategy.model, features, seconds)
+                return self.models.ask(strategy.model, features, seconds)
             except (NoAnswer, FeatureError) as error:
                 reason = str(error)
-            else:
-                return Prediction(
-                    value=answer.value,
-                    model=answer.model,
-                    version=answer.version,
-                    trained_until=answer.trained_until,
-                )
         assert strategy.fallback is not None
         return Prediction(value=strategy.fallback, model=strategy.model, reason=reason)
 

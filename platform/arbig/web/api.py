@@ -339,6 +339,15 @@ def api_of(house: House) -> APIRouter:
         """How a run began: class, source, parameters, contracts."""
         return await ask("strategy", "GET", f"/strategies/{name}/runs/{run_id}")
 
+    @router.get("/predictions", tags=["strategies"])
+    async def predictions(
+        strategy: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
+        request_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
+        limit: Annotated[int, Query(ge=1, le=5000)] = 100,
+    ) -> Any:
+        """What models said to strategies, the newest first; with `request_id` the one behind an order."""
+        return await ask("strategy", "GET", "/predictions", strategy=strategy, request_id=request_id, limit=limit)
+
     @router.post("/strategies/{name}/{action}", tags=["strategies"], status_code=202)
     async def strategy(name: Name, action: Literal["start", "stop", "pause", "resume"], request: Request) -> Any:
         audited(request, f"{action} strategy", name)

@@ -1,0 +1,40 @@
+"""Ray's start: of this machine alone, listening as little as it can, in the time a busy machine needs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from arbig.ml.sets import SetError
+from arbig.runtime.reach import check_reachable
+
+SETTINGS = {
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+STORE_BYTES = 200_000_000
+
+
+def begun(address: str = "local", cpus: int | None = None) -> Any:
+    """The module, its cluster begun or joined unless this process is in one. Raises SetError, one line."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise SetError("ray is not installed; write: pip install 'arbig[ml]'") from None
+    if ray.is_initialized():
+        return ray
+    words: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if address == "local":
+        words |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        words |= {"_node_ip_address": "127.0.0.1"}
+    try:
+        check_reachable(address)
+        ray.init(address=address, **words)
+    except Exception as error:
+        raise SetError(f"ray: no cluster at {address!r}: {str(error).splitlines()[0]}") from None
+    return ray
