@@ -38,7 +38,7 @@ chaos: $(VENV)/.tested ## the long crash proofs (about half an hour); ARBIG_CHAO
 soak: $(VENV)/.tested ## twenty minutes under faults; ARBIG_SOAK_MINUTES, ARBIG_SOAK_SEED
 	$(BIN)/python -m pytest -m chaos -s tests/chaos/test_soak.py
 
-docs: $(VENV)/.tested ## write the generated parts of platform/ARCHITECTURE.md anew
+docs: $(VENV)/.tested ## write the generated parts of the documents anew (docs/api.md, platform/ARCHITECTURE.md)
 	@$(BIN)/python tests/docs/generated.py
 
 bench: $(VENV)/.tested ## latency, throughput, startup, backtest; tables, and JSON under data/bench

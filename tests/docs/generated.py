@@ -7,15 +7,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fastapi import FastAPI
+
+from arbig.bus.memory import MemoryBus
 from arbig.bus.topics import TOPICS, group_of
 from arbig.domain.orders import diagram
 from arbig.lab.desk import Desk
+from arbig.runtime.clock import WallClock
 from arbig.runtime.loader import load_class
+from arbig.runtime.settings import load_settings
+from arbig.web.api import PREFIX
+from arbig.web.description import description, reference
+from arbig.web.service import WebService
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "platform" / "ARCHITECTURE.md"
 DOCUMENTS = {
     ARCHITECTURE: ("messages", "order-states"),
+    ROOT / "docs" / "api.md": ("api",),
     ROOT / "docs" / "vnpy.md": ("vnpy-and-realistic",),
     ROOT / "docs" / "vnpy.zh-CN.md": ("vnpy-and-realistic",),
 }
@@ -63,7 +72,18 @@ def vnpy_and_realistic() -> str:
     return "\n".join(rows)
 
 
-PARTS = {"messages": message_table, "order-states": order_states, "vnpy-and-realistic": vnpy_and_realistic}
+def api() -> str:
+    """Every route of Web's, and every schema it speaks in."""
+    with TemporaryDirectory() as data:
+        service = WebService(load_settings(root=ROOT, data=data), MemoryBus(), WallClock())
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        service.routes(app)
+        service.pending.close()
+        service.door.close()
+    return reference(description(app.routes, PREFIX))
+
+
+PARTS = {"messages": message_table, "order-states": order_states, "vnpy-and-realistic": vnpy_and_realistic, "api": api}
 
 
 def rewritten(path: Path) -> str:

@@ -19,6 +19,7 @@ DOCUMENTS = [
     "README.zh-CN.md",
     "CONTRIBUTING.md",
     "platform/ARCHITECTURE.md",
+    "docs/api.md",
     "docs/vnpy.md",
     "docs/vnpy.zh-CN.md",
     "docs/ctp.md",

@@ -16,7 +16,6 @@ from urllib.parse import parse_qs
 
 import structlog
 from fastapi import FastAPI, HTTPException, Request, WebSocket, WebSocketDisconnect
-from fastapi.openapi.utils import get_openapi
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -33,6 +32,7 @@ from arbig.web import pages
 from arbig.web.alerts import alert_routes
 from arbig.web.api import PREFIX, api_of, asked, audited
 from arbig.web.catalogue import catalogue_of
+from arbig.web.description import description as description_of
 from arbig.web.desk import desk_of
 from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
 from arbig.web.guard import Guard, Visitor, who_of
@@ -41,7 +41,6 @@ from arbig.web.pending import Pending
 from arbig.web.research import research_of
 from arbig.web.schedule import schedule_of
 
-ABOUT = "Research-to-live trading for Chinese futures: what the services know and do, for people and programs."
 OPENAPI = f"{PREFIX}/openapi.json"
 MAX_REQUEST_BYTES = 64 * 1024
 GOODBYE_SECONDS = 0.2
@@ -152,11 +151,11 @@ class WebService(Service):
 
     def routes(self, app: FastAPI) -> None:
         app.add_middleware(Guard, settings=self.settings, door=self.door, pending=self.pending)
-        app.include_router(desk_of(self.settings))
         app.include_router(api_of(self))
         app.include_router(research_of(self.settings))
         app.include_router(schedule_of(self.settings))
         app.include_router(catalogue_of(self.settings))
+        app.include_router(desk_of(self.settings))
         app.include_router(alert_routes(self.settings))
         app.mount(pages.DOC_ASSETS_URL, StaticFiles(directory=Path(pages.DOC_ASSETS)), name="assets")
         self._page_routes(app)
@@ -176,8 +175,8 @@ class WebService(Service):
             return pages.reference_page(OPENAPI)
 
         @app.get(OPENAPI, include_in_schema=False)
-        async def description() -> Response:
-            return JSONResponse(get_openapi(title="ARBIG", version="1", description=ABOUT, routes=app.routes))
+        async def described() -> Response:
+            return JSONResponse(description_of(app.routes, PREFIX))
 
     def _log_in_routes(self, app: FastAPI) -> None:
         @app.get("/login", include_in_schema=False)
