@@ -27,6 +27,11 @@ class Palette:
     up: str
     down: str
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """For lines side by side; none of them looks like a rise or a fall."""
+        return (self.blue, "#e0941a", "#8f5bd6", "#14a3b8", "#c2458f", "#7d8a3a")
+
 
 def palette(dark: bool, west: bool) -> Palette:
     """Red is up in China; `west` turns it round."""

@@ -6,108 +6,37 @@ Each part has a revision that counts its changes, so that a page sends its brows
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
+import re
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 
 import msgspec
+from views.series import HISTORY_BARS, MINUTE, Series, Windows, candle_of, joined_windows
+from views.tape import Tape
 
-from arbig.client.answers import AccountSnapshot, Heartbeat, House, Orders, Positions, Strategies
+from arbig.client.answers import AccountSnapshot, Heartbeat, House, Orders, Positions, Strategies, Strategy
 from arbig.client.client import ArbigClient, ClientError
 from arbig.client.feed import Feed, News
+from arbig.domain.indicators import Line, Wanted, drawn, wanted_by
+from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import BarData, OrderData, PositionData, TickData, TradeData
+from arbig.domain.sessions import Sessions
+from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import WallClock
+from arbig.runtime.instruments import load_instruments
 from arbig.runtime.settings import Settings, load_settings
 
-HISTORY_BARS = 1500
 KEPT_TRADES = 2000
-KEPT_CANDLES = 2 * HISTORY_BARS
+OLDER_BARS = 600
+TODAY_MINUTES = 600
 VIEWS = {
     "status": House,
     "account": AccountSnapshot,
     "positions": Positions,
     "strategies": Strategies,
 }
-MINUTES = {"5m": timedelta(minutes=5), "15m": timedelta(minutes=15)}
-
-
-@dataclass(frozen=True, slots=True)
-class Candle:
-    """One bar as drawn. The last one of a series may still be growing."""
-
-    time: datetime
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-
-    def after(self, tick: TickData, volume: float) -> Candle:
-        price = tick.last_price
-        return replace(
-            self, high=max(self.high, price), low=min(self.low, price), close=price, volume=self.volume + volume
-        )
-
-
-def candle_of(bar: BarData) -> Candle:
-    return Candle(bar.datetime, bar.open_price, bar.high_price, bar.low_price, bar.close_price, bar.volume)
-
-
-@dataclass
-class Series:
-    """The candles of one contract and interval, oldest first. `epoch` changes when they were loaded anew."""
-
-    candles: list[Candle] = field(default_factory=list)
-    epoch: int = 0
-    revision: int = 0
-    last_volume: int | None = None
-
-    def load(self, candles: Iterable[Candle]) -> None:
-        self.candles = list(candles)
-        self.epoch += 1
-        self.revision += 1
-
-    def put(self, candle: Candle) -> None:
-        """A finished bar: it replaces the growing one of its time, or one already drawn, or comes last."""
-        times = [known.time for known in self.candles[-3:]]
-        place = len(self.candles) - len(times) + bisect_left(times, candle.time)
-        if place < len(self.candles) and self.candles[place].time == candle.time:
-            self.candles[place] = candle
-        elif place == len(self.candles):
-            self._append(candle)
-        self.revision += 1
-
-    def grow(self, tick: TickData, start: datetime) -> None:
-        """A tick moves the candle that starts at `start`, or begins it."""
-        traded = max(0, tick.volume - self.last_volume) if self.last_volume is not None else 0
-        self.last_volume = tick.volume
-        if self.candles and self.candles[-1].time >= start:
-            self.candles[-1] = self.candles[-1].after(tick, traded)
-        else:
-            price = tick.last_price
-            self._append(Candle(start, price, price, price, price, traded))
-        self.revision += 1
-
-    def stretch(self, tick: TickData, length: timedelta) -> None:
-        """A tick inside the last window of a longer interval; the next window comes from Market."""
-        if self.candles and timedelta() <= tick.datetime - self.candles[-1].time < length:
-            self.candles[-1] = self.candles[-1].after(tick, 0)
-            self.revision += 1
-
-    def _append(self, candle: Candle) -> None:
-        self.candles.append(candle)
-        if len(self.candles) > KEPT_CANDLES:
-            self.load(self.candles[-HISTORY_BARS:])
-
-    def place_of(self, time: datetime) -> int | None:
-        """The index of the candle in which something happened."""
-        place = bisect_right(self.candles, time, key=lambda candle: candle.time) - 1
-        return place if place >= 0 else None
 
 
 class Board:
@@ -134,6 +63,12 @@ class Board:
         self.sizes: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics: frozenset[str] = frozenset()
+        self.tapes: dict[str, Tape] = {}
+        self._lines: dict[tuple[str, str, str], tuple[object, list[Line]]] = {}
+        self._wants: dict[tuple[str, str], Wanted | None] = {}
+        self._windows: dict[str, Windows] = {}
+        self._calendar = load_calendar(settings)
+        self._instruments = load_instruments(settings)
         self._last_bars: dict[str, BarData] = {}
 
     @property
@@ -142,6 +77,20 @@ class Board:
             strategy.symbol.partition(".")[0] for strategy in (self.strategies or Strategies(strategies=[])).strategies
         ]
         return tuple(dict.fromkeys(s for s in (*self.settings.symbols, *running) if s))
+
+    def windows(self, symbol: str) -> Windows:
+        """Of its sessions; of a contract that our book does not know, those without a night."""
+        if symbol not in self._windows:
+            self._windows[symbol] = Windows(self._sessions(symbol))
+        return self._windows[symbol]
+
+    def tape(self, symbol: str) -> Tape:
+        return self.tapes.setdefault(symbol, Tape())
+
+    def _sessions(self, symbol: str) -> Sessions:
+        with suppress(UnknownSymbol):
+            return Sessions(self._instruments.get(symbol).night_close, self._calendar)
+        return Sessions(None, self._calendar)
 
     def working(self) -> list[OrderData]:
         return sorted(self.orders.values(), key=lambda order: (order.symbol, -order.price))
@@ -221,10 +170,10 @@ class Board:
         if isinstance(message, TickData):
             self.ticks[symbol] = message
             for (name, interval), series in self.series.items():
-                if name == symbol and interval == "1m":
-                    series.grow(message, message.datetime.replace(second=0, microsecond=0))
-                elif name == symbol:
-                    series.stretch(message, MINUTES[interval])
+                start = self.windows(symbol).start_of(message.datetime, interval) if name == symbol else None
+                if start is not None:
+                    series.grow(message, start)
+            self.tape(symbol).add(message)
         elif isinstance(message, BarData):
             self._absorb_bar(symbol, message)
         elif isinstance(message, OrderData):
@@ -251,8 +200,14 @@ class Board:
         for (name, interval), series in self.series.items():
             if name == symbol and interval == "1m":
                 series.put(candle_of(bar))
-            elif name == symbol:
+            elif name == symbol and self._ends_window(bar, interval):
                 self.spawn(self.refresh(symbol, interval))
+
+    def _ends_window(self, bar: BarData, interval: str) -> bool:
+        """Another window follows its minute, or none."""
+        windows = self.windows(bar.symbol)
+        following = windows.start_of(bar.datetime + MINUTE, interval, closing=False)
+        return following is None or following != windows.start_of(bar.datetime, interval)
 
     def _missed_one(self, symbol: str, bar: BarData) -> bool:
         last = self._last_bars.get(symbol)
@@ -260,6 +215,43 @@ class Board:
         if last is None or last.seq is None or bar.seq is None or last.trading_day != bar.trading_day:
             return False
         return bar.seq > last.seq + 1
+
+    # ---- what strategies read from the candles
+
+    def readers(self, symbol: str) -> list[Strategy]:
+        """The strategies of a contract that have run, those under way first."""
+        known = self.strategies.strategies if self.strategies else []
+        found = [one for one in known if one.run_id and symbol in re.split(r"[ ,.]+", one.symbol)]
+        return sorted(found, key=lambda one: one.state.upper() not in ("RUNNING", "PAUSED"))
+
+    def lines(self, symbol: str, interval: str, strategy_name: str) -> list[Line]:
+        """What the strategy reads, over the candles of an interval; computed once for everybody."""
+        strategy = next((one for one in self.readers(symbol) if one.strategy_name == strategy_name), None)
+        series = self.series.get((symbol, interval))
+        wanted = self._wanted(strategy) if strategy is not None else None
+        if strategy is None or series is None or wanted is None or not series.candles:
+            return []
+        state = (series.epoch, series.revision, strategy.run_id)
+        key = (symbol, interval, strategy_name)
+        if key not in self._lines or self._lines[key][0] != state:
+            self._lines[key] = state, drawn(wanted, strategy.parameters, series.columns())[0]
+        return self._lines[key][1]
+
+    def _wanted(self, strategy: Strategy) -> Wanted | None:
+        """As the code of its run says; asked once a run."""
+        key = (strategy.strategy_name, strategy.run_id or "")
+        if key not in self._wants and strategy.run_id:
+            self._wants[key] = None
+            self.spawn(self._learn_wants(strategy, key))
+        return self._wants.get(key)
+
+    async def _learn_wants(self, strategy: Strategy, key: tuple[str, str]) -> None:
+        try:
+            run = await self.client.run(strategy.strategy_name, key[1])
+        except ClientError:
+            del self._wants[key]
+            return
+        self._wants[key] = wanted_by(run.get("source") or "", strategy.class_name or strategy.strategy_name)
 
     # ---- what is asked over HTTP
 
@@ -306,9 +298,31 @@ class Board:
         return series
 
     async def load(self, symbol: str, interval: str) -> None:
+        """The finished bars; of a longer interval also the minutes since, as its growing candle."""
         with suppress(ClientError):
             answer = await self.client.bars(symbol, interval, limit=HISTORY_BARS)
-            self.series[symbol, interval].load(candle_of(bar) for bar in answer.bars)
+            candles = [candle_of(bar) for bar in answer.bars]
+            if interval != "1m":
+                minutes = await self.client.bars(symbol, "1m", limit=TODAY_MINUTES)
+                today = joined_windows(map(candle_of, minutes.bars), self.windows(symbol), interval)
+                candles += [one for one in today if candles and one.time > candles[-1].time]
+            self.series[symbol, interval].load(candles)
+
+    async def load_older(self, symbol: str, interval: str) -> None:
+        """What lies before the oldest candle; asked once at a time."""
+        series = self.series[symbol, interval]
+        first = series.first
+        if series.asking or series.complete or first is None:
+            return
+        series.asking = True
+        try:
+            answer = await self.client.bars(symbol, interval, limit=OLDER_BARS, until=first.time)
+            if series.first == first:
+                series.put_before([candle_of(bar) for bar in answer.bars])
+        except ClientError:
+            return
+        finally:
+            series.asking = False
 
     async def refresh(self, symbol: str, interval: str) -> None:
         """The last windows of a longer interval, after a minute of it is finished."""

@@ -1,69 +1,73 @@
-"""Chart: candles and volume of one contract, our trades and working orders on them, the last price as a line.
+"""Chart: candles and volume of one contract, what a strategy reads from them, our trades and working orders, the last
+price as a line.
 
 Bars stand side by side on a plain index, so that breaks and nights leave no holes; the axis writes their times. New
-candles are streamed, the growing one is patched; nothing is drawn anew unless contract or interval change.
+candles are streamed, the growing one is patched, older ones are streamed to a source of their own, newest first;
+nothing is drawn anew unless contract or interval change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC
 from typing import Any
 
+import numpy as np
 from bokeh.layouts import column
 from bokeh.models import (
-    BasicTickFormatter,
-    CategoricalColorMapper,
     ColumnDataSource,
     CrosshairTool,
     CustomJS,
+    CustomJSTicker,
     CustomJSTickFormatter,
+    DataRange1d,
     HoverTool,
     Label,
     LabelSet,
-    NoOverlap,
+    LinearColorMapper,
     NumeralTickFormatter,
     Range1d,
     Span,
 )
 from bokeh.plotting import figure
 from theme import PLOT_FONT, Palette, asset
-from views.board import KEPT_CANDLES, Candle, Series
+from views.series import KEPT_CANDLES, Candle, Series
 from views.words import Words, side_word
 
+from arbig.domain.indicators import Line
 from arbig.domain.messages import Direction, Offset, OrderData, TradeData
 
-SHOWN = 110
+SHOWN = 120
 MARGIN = 8
 PATCHED = 3
+WARM_UP = 150
+AHEAD = 100
+MOST_PANES = 3
 
-TIME_LABELS = """
-const i = source.data['i']; if (!i.length) return '';
-const place = Math.round(tick) - i[0];
-return place >= 0 && place < i.length ? source.data['label'][place] : '';
-"""
-
-
-def candle_rows(candles: Iterable[Candle], first: int) -> dict[str, list[Any]]:
-    rows = [_row(first + number, candle) for number, candle in enumerate(candles)]
-    return {name: [row[name] for row in rows] for name in COLUMNS}
+COLUMNS = ("i", "time", "open", "high", "low", "close", "volume", "side", "middle", "body", "half")
+MARKS = ("i", "price", "side", "marker", "fill", "text")
+WISHES = ("price", "side", "text")
 
 
-COLUMNS = ("i", "label", "open", "high", "low", "close", "volume", "side", "middle", "body", "half_volume")
+def candle_rows(candles: Iterable[Candle], places: Iterable[int]) -> dict[str, Any]:
+    """Columns for the browser; numbers travel as they lie in memory."""
+    rows = [_row(place, candle) for place, candle in zip(places, candles, strict=True)]
+    return {name: np.array([row[name] for row in rows], np.float64) for name in COLUMNS}
 
 
-def _row(place: int, candle: Candle) -> dict[str, Any]:
+def _row(place: int, candle: Candle) -> dict[str, float]:
     return {
         "i": place,
-        "label": candle.time.strftime("%m-%d %H:%M"),
+        "time": candle.time.replace(tzinfo=UTC).timestamp() * 1000,
         "open": candle.open,
         "high": candle.high,
         "low": candle.low,
         "close": candle.close,
         "volume": candle.volume,
-        "side": "up" if candle.close >= candle.open else "down",
+        "side": float(candle.close >= candle.open),
         "middle": (candle.open + candle.close) / 2,
         "body": abs(candle.open - candle.close),
-        "half_volume": candle.volume / 2,
+        "half": candle.volume / 2,
     }
 
 
@@ -72,11 +76,15 @@ class Chart:
 
     def __init__(self, palette: Palette, word: Words) -> None:
         self._palette = palette
-        self._drawn: tuple[Series | None, int, int, int] = (None, -1, -1, 0)
+        self._series: Series | None = None
+        self._drawn = (-1, -1, 0)
+        self._drawn_past = 0
         self._marked: tuple[Any, ...] = ()
-        self._candles = ColumnDataSource({name: [] for name in COLUMNS})
-        self._marks = ColumnDataSource({name: [] for name in ("i", "price", "side", "marker", "fill", "text")})
-        self._wishes = ColumnDataSource({name: [] for name in ("price", "text", "side")})
+        self._candles = _empty(COLUMNS)
+        self._past = _empty(COLUMNS)
+        self._lines = _Lines(self, palette)
+        self._marks = _empty(MARKS)
+        self._wishes = _empty(WISHES)
         self._last = Span(location=None, dimension="width", line_color=palette.blue, line_dash="dotted", line_width=1)
         self._tag = Label(
             x=0,
@@ -92,22 +100,9 @@ class Chart:
             padding=3,
             visible=False,
         )
-        self._dyes = [
-            CategoricalColorMapper(factors=["up", "down"], palette=[palette.up, palette.down]) for _ in range(2)
-        ]
-        self._hover_words = HoverTool(tooltips=[])
-        self._mark_hover = HoverTool(tooltips="@text")
-        self._prices, self._volumes = self._figures()
+        self._dye = LinearColorMapper(palette=[palette.down, palette.up], low=0, high=1)
+        self._prices, self._volumes = self._figures(word)
         self.model = column(self._prices, self._volumes, sizing_mode="stretch_both", spacing=0)
-        self._speak(word)
-
-    def _speak(self, word: Words) -> None:
-        names = ("open", "high", "low", "close")
-        self._hover_words.tooltips = [
-            (word("time"), "@label"),
-            *((word(name), f"@{name}{{0.00}}") for name in names),
-            (word("turnover"), "@volume{0}"),
-        ]
 
     def refresh(
         self,
@@ -117,12 +112,15 @@ class Chart:
         decimals: int,
         word: Words,
         revision: tuple[Any, ...],
+        lines: Sequence[Line] = (),
     ) -> None:
         fresh = self._draw_candles(series)
+        self._draw_past(series)
+        self._lines.draw(series, lines, self._drawn_past, fresh)
         if fresh or revision != self._marked:
             self._marked = revision
             self._draw_marks(series, trades, decimals, word)
-            self._draw_wishes(working, decimals, word)
+            self._draw_wishes(working, word)
             self._prices.yaxis[0].formatter = NumeralTickFormatter(format=f"0.{'0' * decimals}" if decimals else "0")
 
     def draw_last(self, price: float | None, text: str) -> None:
@@ -133,36 +131,45 @@ class Chart:
             self._last.location = price
             self._tag.update(y=price, text=text, visible=True)
 
+    def wants_older(self, series: Series) -> bool:
+        """Somebody looks near the left end."""
+        start = self._prices.x_range.start
+        return bool(series.candles) and not series.complete and start < -self._drawn_past + AHEAD
+
     # ---- candles
 
     def _draw_candles(self, series: Series) -> bool:
         """True when everything was drawn anew."""
-        drawn, epoch, revision, count = self._drawn
-        if drawn is series and epoch == series.epoch and revision == series.revision:
+        epoch, revision, count = self._drawn
+        fresh = self._series is not series or epoch != series.epoch or count == 0
+        if not fresh and revision == series.revision:
             return False
-        fresh = drawn is not series or epoch != series.epoch or count == 0
         if fresh:
-            self._candles.data = candle_rows(series.candles, 0)
+            self._series, self._drawn_past = series, 0
+            self._candles.data = candle_rows(series.candles, range(len(series.candles)))
+            self._past.data = candle_rows((), ())
             self._show_end(len(series.candles))
         else:
             self._patch(series, count)
             if new := series.candles[count:]:
-                self._candles.stream(candle_rows(new, count), rollover=KEPT_CANDLES)
+                self._candles.stream(candle_rows(new, range(count, count + len(new))), rollover=KEPT_CANDLES)
                 self._follow(len(series.candles))
-        self._drawn = (series, series.epoch, series.revision, len(series.candles))
+        self._drawn = (series.epoch, series.revision, len(series.candles))
         return fresh
 
     def _patch(self, series: Series, count: int) -> None:
         """Of the last candles drawn, the cells that differ."""
-        rows = len(self._candles.data["i"])
-        patches: dict[str, list[tuple[int, Any]]] = {}
-        for place in range(max(count - min(PATCHED, rows), 0), count):
-            at = rows - (count - place)
-            for name, value in _row(place, series.candles[place]).items():
-                if self._candles.data[name][at] != value:
-                    patches.setdefault(name, []).append((at, value))
-        if patches:
-            self._candles.patch(patches)
+        places = range(max(count - PATCHED, 0), count)
+        patch(self._candles, {place: _row(place, series.candles[place]) for place in places})
+
+    def _draw_past(self, series: Series) -> None:
+        """Newest first: what is older still comes after it. The oldest wait until those before them are known, from
+        which an indicator begins."""
+        known = len(series.past) if series.complete else max(len(series.past) - WARM_UP, 0)
+        if known > self._drawn_past:
+            places = range(-self._drawn_past - 1, -known - 1, -1)
+            self._past.stream(candle_rows((series.past[place] for place in places), places))
+            self._drawn_past = known
 
     def _show_end(self, count: int) -> None:
         span = self._prices.x_range
@@ -183,79 +190,108 @@ class Chart:
         self._marks.data = {
             "i": [place for place, _ in seen],
             "price": [trade.price for _, trade in seen],
-            "side": ["up" if trade.direction is Direction.LONG else "down" for _, trade in seen],
+            "side": [float(trade.direction is Direction.LONG) for _, trade in seen],
             "marker": ["triangle" if trade.direction is Direction.LONG else "inverted_triangle" for _, trade in seen],
             "fill": [0.95 if trade.offset is Offset.OPEN else 0.0 for _, trade in seen],
             "text": [describe(trade, decimals, word) for _, trade in seen],
         }
 
-    def _draw_wishes(self, working: list[OrderData], decimals: int, word: Words) -> None:
+    def _draw_wishes(self, working: list[OrderData], word: Words) -> None:
+        """Orders of one side at one price are one line."""
+        lots: dict[tuple[float, float, str], int] = {}
+        for order in working:
+            said = side_word(order.direction, order.offset, word)
+            key = (order.price, float(order.direction is Direction.LONG), said)
+            lots[key] = lots.get(key, 0) + order.volume - order.traded
+        lines: dict[tuple[float, float], list[str]] = {}
+        for (price, side, said), volume in lots.items():
+            lines.setdefault((price, side), []).append(f"{said} {volume}")
         self._wishes.data = {
-            "price": [order.price for order in working],
-            "side": ["up" if order.direction is Direction.LONG else "down" for order in working],
-            "text": [
-                f"{side_word(order.direction, order.offset, word)} {order.volume - order.traded}" for order in working
-            ],
+            "price": [price for price, _ in lines],
+            "side": [side for _, side in lines],
+            "text": [" · ".join(said) for said in lines.values()],
         }
 
     # ---- the figures
 
-    def _figures(self) -> tuple[Any, Any]:
-        span = Range1d(start=0, end=SHOWN, min_interval=15)
-        prices = _figure(self._palette, x_range=span, y_range=Range1d(start=0, end=1))
-        volumes = _figure(
+    def pane(self) -> Any:
+        """A figure below the candles, as high as its lines."""
+        plot = figure_of(
             self._palette,
-            x_range=span,
-            y_range=Range1d(start=0, end=1),
-            height=110,
+            x_range=self._prices.x_range,
+            y_range=DataRange1d(only_visible=True, range_padding=0.12),
+            height=84,
             sizing_mode="stretch_width",
         )
-        side = {"field": "side", "transform": self._dyes[0]}
-        prices.segment("i", "high", "i", "low", source=self._candles, color=side, line_width=1)
-        bodies = prices.rect("i", "middle", 0.66, "body", source=self._candles, color=side, line_width=1)
-        volumes.rect("i", "half_volume", 0.66, "volume", source=self._candles, color=side, alpha=0.55, line_alpha=0)
-        self._draw_overlays(prices)
+        self._write_times(plot)
+        plot.xaxis.visible = False
+        plot.yaxis[0].ticker.desired_num_ticks = 3
+        plot.min_border_bottom = plot.min_border_top = 4
+        plot.add_tools(self._crosshair())
+        return plot
+
+    def show_panes(self, panes: Sequence[Any]) -> None:
+        self.model.children = [self._prices, *panes, self._volumes]
+
+    @property
+    def prices(self) -> Any:
+        return self._prices
+
+    def _crosshair(self) -> CrosshairTool:
+        return CrosshairTool(dimensions="height", line_color=self._palette.quiet, line_alpha=0.4)
+
+    def _figures(self, word: Words) -> tuple[Any, Any]:
+        span = Range1d(start=0, end=SHOWN, min_interval=15)
+        prices = figure_of(self._palette, x_range=span, y_range=Range1d(start=0, end=1))
+        shape = {"height": 92, "sizing_mode": "stretch_width"}
+        volumes = figure_of(self._palette, x_range=span, y_range=Range1d(start=0, end=1), **shape)
+        side = {"field": "side", "transform": self._dye}
+        bodies = []
+        for source in (self._past, self._candles):
+            prices.segment("i", "high", "i", "low", source=source, color=side, line_width=1)
+            bodies.append(prices.rect("i", "middle", 0.66, "body", source=source, color=side, line_width=1))
+            volumes.rect("i", "half", 0.66, "volume", source=source, color=side, alpha=0.55, line_alpha=0)
+        self._draw_overlays(prices, side)
         self._fit_to_view(span, prices.y_range, volumes.y_range)
         for plot in (prices, volumes):
-            plot.add_tools(CrosshairTool(dimensions="height", line_color=self._palette.quiet, line_alpha=0.4))
-        self._hover_words.update(renderers=[bodies], mode="vline", line_policy="nearest", point_policy="follow_mouse")
-        self._mark_hover.update(renderers=[self._mark_glyphs])
-        prices.add_tools(self._hover_words, self._mark_hover)
+            plot.add_tools(self._crosshair())
+        prices.add_tools(_candle_words(bodies, word), HoverTool(tooltips="@text", renderers=[self._mark_glyphs]))
+        self._write_times(prices, volumes)
         prices.xaxis.visible = False
-        prices.min_border_bottom = volumes.min_border_top = 7
-        volumes.xaxis[0].formatter = CustomJSTickFormatter(args={"source": self._candles}, code=TIME_LABELS)
-        volumes.xaxis[0].major_label_policy = NoOverlap(min_distance=12)
-        volumes.yaxis[0].formatter = BasicTickFormatter(use_scientific=False)
-        volumes.yaxis[0].ticker.desired_num_ticks = 3
+        prices.min_border_bottom = volumes.min_border_top = 5
+        volumes.yaxis[0].formatter = NumeralTickFormatter(format="0a")
+        volumes.yaxis[0].ticker.desired_num_ticks = 2
         return prices, volumes
 
+    def _write_times(self, *plots: Any) -> None:
+        """A tick where an hour, a day, ... begins among the bars, whatever lies between them in time."""
+        sources = {"now": self._candles, "past": self._past}
+        times = asset("times.js")
+        for plot in plots:
+            plot.xaxis[0].ticker = CustomJSTicker(args=sources, major_code=times + "return places(cb_data.range);")
+            plot.xgrid[0].ticker = plot.xaxis[0].ticker
+            plot.xaxis[0].formatter = CustomJSTickFormatter(args=sources, code=times + "return label(tick, ticks);")
+
     def _fit_to_view(self, span: Range1d, prices: Range1d, volumes: Range1d) -> None:
-        given = {"source": self._candles, "span": span, "prices": prices, "volumes": volumes, "tag": self._tag}
+        sources = {"now": self._candles, "past": self._past}
+        given = {**sources, "span": span, "prices": prices, "volumes": volumes, "tag": self._tag}
         fit = CustomJS(args=given, code=asset("fit.js"))
         span.js_on_change("start", fit)
         span.js_on_change("end", fit)
-        for change in ("data", "streaming", "patching"):
-            self._candles.js_on_change(change, fit)
+        for source in sources.values():
+            for change in ("data", "streaming", "patching"):
+                source.js_on_change(change, fit)
 
-    def _draw_overlays(self, prices: Any) -> None:
-        side = {"field": "side", "transform": self._dyes[1]}
+    def _draw_overlays(self, prices: Any, side: Any) -> None:
         prices.add_layout(self._last)
         prices.add_layout(self._tag)
         prices.hspan("price", source=self._wishes, line_color=side, line_dash="dashed", line_alpha=0.8)
+        shape = {"source": self._marks, "marker": "marker", "size": 12}
+        paper = self._palette.paper
         self._mark_glyphs = prices.scatter(
-            "i",
-            "price",
-            source=self._marks,
-            marker="marker",
-            size=12,
-            fill_color=side,
-            fill_alpha="fill",
-            line_color=self._palette.paper,
-            line_width=1.2,
+            "i", "price", fill_color=side, fill_alpha="fill", line_color=paper, line_width=1.2, **shape
         )
-        prices.scatter(
-            "i", "price", source=self._marks, marker="marker", size=12, fill_alpha=0, line_color=side, line_width=1.6
-        )
+        prices.scatter("i", "price", fill_alpha=0, line_color=side, line_width=1.6, **shape)
         prices.add_layout(
             LabelSet(
                 x=6,
@@ -266,10 +302,106 @@ class Chart:
                 text_color=side,
                 text_font_size="10px",
                 y_offset=2,
-                background_fill_color=self._palette.paper,
+                background_fill_color=paper,
                 background_fill_alpha=0.8,
             )
         )
+
+
+class _Lines:
+    """What a strategy reads from the candles: over them, or in panes below. The present and the past have a source
+    each, as the candles have; the past begins with the present's first row, so that a line has no hole."""
+
+    def __init__(self, chart: Chart, palette: Palette) -> None:
+        self._chart = chart
+        self._palette = palette
+        self._named: tuple[tuple[str, str], ...] = ()
+        self._now = ColumnDataSource({"i": []})
+        self._past = ColumnDataSource({"i": []})
+        self._count = self._past_count = 0
+        self._renderers: list[tuple[Any, Any]] = []
+
+    def draw(self, series: Series, lines: Sequence[Line], past: int, fresh: bool) -> None:
+        named = tuple((line.name, line.pane) for line in lines)
+        if named != self._named:
+            self._begin(lines, named)
+            fresh = True
+        if not lines:
+            return
+        origin, count = len(series.past), min(len(line.values) for line in lines) - len(series.past)
+        rows = lambda places: (
+            {"i": np.array(places, np.float64)}
+            | {f"l{n}": line.values[np.array(places, np.int64) + origin] for n, line in enumerate(lines)}
+        )
+        if fresh:
+            self._now.data = rows(range(count))
+            self._past.data = rows(range(0, -past - 1, -1)) if count else rows(())
+        else:
+            self._patch(rows, self._count)
+            if count > self._count:
+                self._now.stream(rows(range(self._count, count)), rollover=KEPT_CANDLES)
+            if past > self._past_count:
+                self._past.stream(rows(range(-self._past_count - 1, -past - 1, -1)))
+        self._count, self._past_count = count, past
+
+    def _patch(self, rows: Any, count: int) -> None:
+        places = range(max(count - PATCHED, 0), count)
+        made = rows(places)
+        patch(self._now, {place: {name: made[name][n] for name in made} for n, place in enumerate(places)})
+
+    def _begin(self, lines: Sequence[Line], named: tuple[tuple[str, str], ...]) -> None:
+        for plot, renderer in self._renderers:
+            plot.renderers.remove(renderer)
+        self._named, self._renderers = named, []
+        empty = {name: np.array([]) for name in ("i", *(f"l{n}" for n in range(len(lines))))}
+        self._now, self._past = ColumnDataSource(dict(empty)), ColumnDataSource(dict(empty))
+        prices = self._chart.prices
+        for legend in prices.legend:
+            legend.items = []
+        panes = {
+            name: self._chart.pane()
+            for name in list(dict.fromkeys(line.pane for line in lines if line.pane))[:MOST_PANES]
+        }
+        colours = self._palette.lines
+        for n, line in enumerate(lines):
+            plot = panes.get(line.pane) if line.pane else prices
+            if plot is None:
+                continue
+            for source, label in ((self._past, {}), (self._now, {"legend_label": line.name})):
+                drawn = plot.line("i", f"l{n}", source=source, color=colours[n % len(colours)], line_width=1.3, **label)
+                self._renderers.append((plot, drawn))
+        for plot in (prices, *panes.values()):
+            self._dress(plot)
+        self._chart.show_panes(list(panes.values()))
+
+    def _dress(self, plot: Any) -> None:
+        for legend in plot.legend:
+            legend.update(
+                location="top_left",
+                orientation="horizontal",
+                background_fill_alpha=0,
+                border_line_color=None,
+                label_text_color=self._palette.quiet,
+                label_text_font_size="10.5px",
+                padding=2,
+                margin=2,
+                spacing=10,
+                glyph_width=14,
+                glyph_height=12,
+                label_height=12,
+            )
+
+
+def patch(source: ColumnDataSource, rows: dict[int, dict[str, float]]) -> None:
+    """The cells of these rows that differ. A value that is not known is none that differs from another."""
+    patches: dict[str, list[tuple[int, float]]] = {}
+    for at, row in rows.items():
+        for name, value in row.items():
+            was = source.data[name][at]
+            if was != value and not (was != was and value != value):
+                patches.setdefault(name, []).append((at, float(value)))
+    if patches:
+        source.patch(patches)
 
 
 def describe(trade: TradeData, decimals: int, word: Words) -> str:
@@ -279,7 +411,28 @@ def describe(trade: TradeData, decimals: int, word: Words) -> str:
     )
 
 
-def _figure(palette: Palette, **given: Any) -> Any:
+def _candle_words(bodies: list[Any], word: Words) -> HoverTool:
+    names = ("open", "high", "low", "close")
+    tooltips = [
+        (word("time"), "@time{%m-%d %H:%M}"),
+        *((word(name), f"@{name}{{0.00}}") for name in names),
+        (word("turnover"), "@volume{0}"),
+    ]
+    return HoverTool(
+        tooltips=tooltips,
+        formatters={"@time": "datetime"},
+        renderers=bodies,
+        mode="vline",
+        line_policy="nearest",
+        point_policy="follow_mouse",
+    )
+
+
+def _empty(names: Sequence[str]) -> ColumnDataSource:
+    return ColumnDataSource({name: [] for name in names})
+
+
+def figure_of(palette: Palette, **given: Any) -> Any:
     shape = {"sizing_mode": "stretch_both"} | given
     plot = figure(
         tools="xpan,xwheel_zoom,reset",

@@ -102,6 +102,38 @@ class Quote(JSComponent):
         super().__init__(sizing_mode="stretch_width", **given)
 
 
+class Book(JSComponent):
+    """The order book's best levels, with what else a tick says."""
+
+    title = param.String()
+    levels = param.List(doc="[label, price, lots, share of the most, class] each, from the highest ask down")
+    facts = param.List(doc="[label, value, class] each")
+
+    _stylesheets = [asset("grid.css"), asset("book.css")]
+    _esm = asset("book.js")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(sizing_mode="stretch_width", **given)
+
+
+class TapeView(JSComponent):
+    """Ticks as they come. Python sends the new ones; the browser puts them on top and forgets the oldest."""
+
+    title = param.String()
+    columns = param.List(doc="[title, class] each")
+    rows = param.List(doc="what there was when it was made, newest first")
+
+    _stylesheets = [asset("grid.css")]
+    _esm = asset("tape.js")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(sizing_mode="stretch_both", **given)
+
+    def add(self, rows: list[list[Any]]) -> None:
+        """Oldest first."""
+        self._send_msg({"rows": rows})
+
+
 def tiles(areas: str, **parts: Viewable) -> pn.Column:
     """Parts on a CSS grid, each in the area of its name; `areas` is the grid-template of a wide window. On a phone they
     stand one below the other, a plot (css class `plot`) most of the window high, a table as high as its rows."""

@@ -78,6 +78,7 @@ def test_a_strategy_written_for_vnpy_shows_what_it_asks_of_its_array_manager() -
     assert ["sma(fast_window)", "macd(12, 26, 9)"] == [formula.label for formula in wanted.formulas]
     lines, problems = drawn(wanted, {}, columns())
     assert (["", "macd", "macd", "macd"], []) == ([line.pane for line in lines], problems)
+    assert "sma(10)" == lines[0].name, "with the value of this run"
 
 
 @pytest.mark.parametrize(

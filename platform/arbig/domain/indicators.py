@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -120,7 +120,7 @@ def methods() -> Mapping[str, tuple[str, ...]]:
 
 
 def drawn(wanted: Wanted, parameters: Mapping[str, Any], columns: Sequence[Array]) -> tuple[list[Line], list[str]]:
-    """The lines over whole columns (open, high, low, close, volume, turnover, open interest), and why one is missing."""
+    """The lines over whole columns (open, high, low, close, volume, turnover, open interest); why one is missing."""
     bars = _Columns(columns)
     lines: list[Line] = []
     problems = list(wanted.problems)
@@ -148,7 +148,8 @@ def _lines(bars: ArrayManager, formula: Formula, values: Mapping[str, Any]) -> I
     made = getattr(bars, formula.method)(*arguments, array=True)
     pane = "" if formula.on_prices else formula.method
     several = made if isinstance(made, tuple) else (made,)
-    for name, values_of_line in zip(formula.names, several, strict=True):
+    shown = formula if formula.label != _label(formula) else replace(formula, label=_words(formula.method, arguments))
+    for name, values_of_line in zip(shown.names, several, strict=True):
         yield Line(name, pane, values_of_line)
 
 
@@ -232,7 +233,11 @@ def _managers(node: ast.ClassDef) -> set[str]:
 
 
 def _label(formula: Formula) -> str:
-    return f"{formula.method}({', '.join(map(str, formula.arguments))})" if formula.arguments else formula.method
+    return _words(formula.method, formula.arguments)
+
+
+def _words(method: str, arguments: Sequence[Any]) -> str:
+    return f"{method}({', '.join(map(str, arguments))})" if arguments else method
 
 
 def _formula(label: str, method: str, call: ast.Call) -> Formula | None:
