@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from datetime import date, datetime
 from typing import Any
 
@@ -26,7 +27,7 @@ from arbig.domain.messages import (
 )
 from arbig.runtime.clock import ManualClock
 from arbig.web import hub as hub_module
-from arbig.web.hub import Hub, RequestError, Slow, request_of
+from arbig.web.hub import Away, Hub, RequestError, Slow, request_of
 
 NINE = datetime(2025, 10, 9, 9, 0, tzinfo=SHANGHAI)
 
@@ -96,11 +97,19 @@ class Watching:
     def __init__(self, bus: MemoryBus | None = None) -> None:
         self.bus = bus or MemoryBus()
         self.clock = ManualClock(NINE)
-        self.hub = Hub(self.bus, self.clock, {"account": self.account})
+        self.hub = Hub(self.bus, self.clock, {"account": self.account}, {"trade": self.trades})
+        self.past: list[bytes] | None = []
+        self.asked_since: list[datetime | None] = []
         self.screen = Screen()
         self.asked: asyncio.Queue[str] = asyncio.Queue()
         self.balance = 100
         self.tasks: list[asyncio.Task[None]] = []
+
+    async def trades(self, since: datetime | None) -> list[bytes]:
+        self.asked_since.append(since)
+        if self.past is None:
+            raise Away("trading does not answer")
+        return self.past
 
     async def account(self) -> dict[str, Any]:
         return {"balance": self.balance}
@@ -121,8 +130,8 @@ class Watching:
         while True:
             yield await self.asked.get()
 
-    async def ask(self, *topics: str, after: dict[str, str] | None = None) -> None:
-        self.asked.put_nowait(json.dumps({"subscribe": topics, "after": after or {}}))
+    async def ask(self, *topics: str, after: dict[str, str] | None = None, since: dict[str, str] | None = None) -> None:
+        self.asked.put_nowait(json.dumps({"subscribe": topics, "after": after or {}, "since": since or {}}))
         await self.pass_time(0.3)
 
     async def pass_time(self, seconds: float) -> None:
@@ -196,6 +205,55 @@ def test_a_client_far_behind_gets_everything_though_the_hub_keeps_little(monkeyp
             return [data["trade_id"] for data in watching.screen.of("trade")]
 
     assert [str(number) for number in range(60)] == asyncio.run(scene())
+
+
+def trimmed(bus: MemoryBus, ids: list[str]) -> MemoryBus:
+    """The stream as retention leaves it: nothing before the fourth trade."""
+    entries = bus._stream("stream:trade").entries
+    entries[:] = [entry for entry in entries if entry.id >= ids[3]]
+    return bus
+
+
+def test_what_the_stream_keeps_no_more_is_told_from_sql_and_then_the_stream_goes_on() -> None:
+    async def scene() -> tuple[list[Any], list[str], list[datetime | None]]:
+        bus = MemoryBus()
+        ids = await bus.append([("stream:trade", trade(number)) for number in range(6)])
+        async with Watching(trimmed(bus, ids)) as watching:
+            watching.past = [trade(1), trade(2), trade(3)]
+            await watching.ask("trade", after={"stream:trade": ids[0]}, since={"stream:trade": "2025-10-09T09:00:00"})
+            await bus.append([("stream:trade", trade(6))])
+            await watching.pass_time(0.5)
+            told = [data["trade_id"] for data in watching.screen.of("trade")]
+            return watching.screen.of("missed"), told, watching.asked_since
+
+    missed, told, since = asyncio.run(scene())
+    assert [("stream:trade", 3)] == [(one["stream"], one["rows"]) for one in missed]
+    assert ["1", "2", "3", "3", "4", "5", "6"] == told
+    assert [datetime(2025, 10, 9, 9)] == since
+
+
+def test_an_id_that_the_stream_still_keeps_asks_nobody() -> None:
+    async def scene() -> tuple[list[str], list[Any]]:
+        bus = MemoryBus()
+        ids = await bus.append([("stream:trade", trade(number)) for number in range(6)])
+        async with Watching(trimmed(bus, ids)) as watching:
+            await watching.ask("trade", after={"stream:trade": ids[3]})
+            return [data["trade_id"] for data in watching.screen.of("trade")], watching.asked_since
+
+    assert (["4", "5"], []) == asyncio.run(scene())
+
+
+def test_when_the_past_cannot_be_read_the_client_is_told_to_come_again() -> None:
+    async def scene() -> None:
+        bus = MemoryBus()
+        ids = await bus.append([("stream:trade", trade(number)) for number in range(6)])
+        async with Watching(trimmed(bus, ids)) as watching:
+            watching.past = None
+            await watching.ask("trade", after={"stream:trade": ids[0]})
+            await asyncio.wait_for(watching.client, 2)
+
+    with pytest.raises(Away, match="trading does not answer"):
+        asyncio.run(scene())
 
 
 def test_a_view_is_sent_when_it_changes_and_only_then() -> None:
@@ -282,6 +340,9 @@ def test_bars_do_not_pile_up_without_end(monkeypatch: pytest.MonkeyPatch) -> Non
         ('{"subscribe": ["trade"], "after": {"stream:order": "1-0"}}', '"after"'),
         ('{"subscribe": ["trade"], "after": {"stream:trade": "x"}}', "expected e.g."),
         ('{"subscribe": [], "password": 1}', "not a request"),
+        ('{"subscribe": [], "since": {"stream:cmd": "2025-10-09T09:00:00"}}', '"since"'),
+        ('{"subscribe": [], "since": {"stream:trade": "yesterday"}}', "not a request"),
+        (json.dumps({"subscribe": ["trade"] * 501}), "501 topics; at most 500"),
     ],
 )
 def test_a_wrong_request_is_answered_in_one_line(text: str, said: str) -> None:
@@ -303,6 +364,23 @@ def test_over_the_wire_a_trade_arrives_and_nonsense_closes_the_line(web) -> None
             while True:
                 line.recv(5)
     assert (1008, True) == (closed.value.rcvd.code, closed.value.rcvd.reason.startswith("not a request"))
+
+
+def test_a_session_has_sixteen_lines_and_not_one_more(web) -> None:
+    address = web.url.replace("http", "ws") + "/ws"
+    with web.as_browser("viewer") as browser, ExitStack() as lines:
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        line = lambda: connect(address, additional_headers={"Cookie": cookie, "Origin": web.url})
+        opened = [lines.enter_context(line()) for _ in range(16)]
+        with line() as one_more, pytest.raises(ConnectionClosed) as closed:
+            one_more.recv(5)
+        assert (1008, "16 connections of one session are open already") == (
+            closed.value.rcvd.code,
+            closed.value.rcvd.reason,
+        )
+        opened[0].close()
+        with line() as again:
+            assert "heartbeat" == json.loads(again.recv(5))["topic"]
 
 
 def test_log_out_closes_the_websocket_too(web) -> None:

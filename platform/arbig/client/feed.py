@@ -12,7 +12,17 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from arbig.client.client import ClientError, no_stack
-from arbig.domain.messages import BarData, EventData, Message, OrderData, PositionData, TickData, TradeData, decode
+from arbig.domain.messages import (
+    BarData,
+    EventData,
+    Message,
+    MessageError,
+    OrderData,
+    PositionData,
+    TickData,
+    TradeData,
+    decode,
+)
 
 PAUSES = (0.2, 0.5, 1.0, 2.0)
 SILENCE_SECONDS = 5.0
@@ -28,7 +38,8 @@ KINDS: Mapping[str, type[Message]] = {
 
 class News(msgspec.Struct, frozen=True):
     """One message. `data` is still JSON: `message()` for ticks, bars and streams, `read(kind)` for the rest.
-    `topic` is "connected" after each (re)connection and "lost" with the reason when it breaks."""
+    `topic` is "connected" after each (re)connection, "lost" with the reason when it breaks, and "missed" before what is
+    told anew from SQL, because a stream no longer keeps it (`docs/api.md`)."""
 
     topic: str
     data: msgspec.Raw
@@ -36,10 +47,17 @@ class News(msgspec.Struct, frozen=True):
     id: str | None = None
 
     def message(self) -> Message:
-        return decode(KINDS[self.topic.partition(":")[0]], bytes(self.data))
+        kind = KINDS.get(self.topic.partition(":")[0])
+        if kind is None:
+            raise MessageError(f"{self.topic}: what comes there is no message of a channel or stream")
+        return decode(kind, bytes(self.data))
 
     def read(self, kind: Any) -> Any:
         return msgspec.json.decode(self.data, type=kind)
+
+
+class _Dated(msgspec.Struct, frozen=True):
+    datetime: str
 
 
 _read = msgspec.json.Decoder(News)
@@ -54,6 +72,7 @@ class Feed:
         self._token = token
         self._topics: frozenset[str] = frozenset()
         self._places: dict[str, str] = {}
+        self._times: dict[str, str] = {}
         self._socket: ClientConnection | None = None
 
     async def subscribe(self, topics: Iterable[str], after: Mapping[str, str] | None = None) -> None:
@@ -106,8 +125,10 @@ class Feed:
             item = _read.decode(text)
             if item.stream and item.id:
                 self._places[item.stream] = item.id
+                if item.topic == "trade":
+                    self._times[item.stream] = item.read(_Dated).datetime
             yield item
 
     async def _ask(self, socket: ClientConnection) -> None:
-        request = {"subscribe": sorted(self._topics), "after": self._places}
+        request = {"subscribe": sorted(self._topics), "after": self._places, "since": self._times}
         await socket.send(msgspec.json.encode(request).decode())

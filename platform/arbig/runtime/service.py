@@ -40,6 +40,7 @@ from arbig.runtime.witness import STRANGER, Witness
 
 BACKOFF = (*(0.1,) * 30, 0.5, 1.0, 2.0, 5.0)
 LAG_BEATS = 3
+MAX_FRAME_BYTES = 64 * 1024
 COLLECT = (10_000, 20, 20)
 OWN_LINES = frozenset({"arbig", "gateway", "market", "trading", "strategy", "web"})
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -409,6 +410,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                ws_max_size=MAX_FRAME_BYTES,
                 ws="auto" if life.kind.websockets else "none",
                 timeout_graceful_shutdown=2,
                 server_header=False,

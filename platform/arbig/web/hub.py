@@ -2,6 +2,7 @@
 
 Ticks are conflated per symbol, the last one wins. Bars wait in a bounded queue. Stream entries are not queued at all:
 each client has its own place in the stream and is read on from there, so it may come back with an id and miss nothing.
+An id older than what the stream keeps is answered from SQL first.
 Views (status, account, ...) are asked of the services once a second while somebody looks, and sent when they change.
 A client that does not take its messages in time is dropped with the reason; no service ever waits for one.
 """
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime as Time
 from typing import Any, Protocol
 
 import msgspec
@@ -32,6 +34,7 @@ STREAMS: Mapping[str, str] = {
 CHANNELS = ("tick", "bar")
 VIEWS = ("status", "account", "positions", "orders", "strategies")
 
+NOTHING = "0-0"
 TICK_SECONDS = 0.1
 STREAM_SECONDS = 0.1
 VIEW_SECONDS = 1.0
@@ -46,10 +49,12 @@ log = structlog.get_logger()
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client says: the topics it wants from now on, and where it stopped reading a stream."""
+    """What a client says: the topics it wants from now on, and where it stopped reading a stream: behind which id, and
+    of which moment its last message was, for what the stream keeps no more."""
 
     subscribe: list[str]
     after: dict[str, str] = {}
+    since: dict[str, Time] = {}
 
 
 class RequestError(ValueError):
@@ -60,11 +65,17 @@ class Slow(Exception):
     """The client did not take its messages in time."""
 
 
+class Away(Exception):
+    """What the client missed cannot be read just now: it may come again."""
+
+
 class Socket(Protocol):
     async def send_text(self, data: str) -> None: ...
 
 
 View = Callable[[], Awaitable[Mapping[str, Any]]]
+Past = Callable[[Time | None], Awaitable[list[bytes]]]
+"""What SQL knows of a stream's messages, from a moment on. Raises Away."""
 _read_request = msgspec.json.Decoder(Request)
 _encode = msgspec.json.Encoder().encode
 
@@ -84,6 +95,9 @@ def request_of(text: str | bytes) -> Request:
             raise RequestError(
                 f'"after": found {stream!r}: {entry_id!r}; expected e.g. "stream:trade": "1766494801500-0"'
             )
+    for stream in request.since:
+        if stream not in STREAMS.values():
+            raise RequestError(f'"since": found {stream!r}, expected one of {", ".join(STREAMS.values())}')
     if len(request.subscribe) > MAX_TOPICS:
         raise RequestError(f"{len(request.subscribe)} topics; at most {MAX_TOPICS} in one connection")
     return request
@@ -144,6 +158,7 @@ class Client:
     cursors: dict[str, str] = field(default_factory=dict)
     ticks: dict[str, bytes] = field(default_factory=dict)
     bars: deque[tuple[str, bytes]] = field(default_factory=deque)
+    owed: deque[str] = field(default_factory=deque)
     seen_views: dict[str, bytes] = field(default_factory=dict)
     overflow: bool = False
     admitted: Callable[[], bool] = lambda: True
@@ -163,10 +178,11 @@ class Client:
 class Hub:
     """In: tick:*, bar:*, hb:*, the four streams, the views. Out: each client's frames."""
 
-    def __init__(self, bus: Bus, clock: Clock, views: Mapping[str, View]) -> None:
+    def __init__(self, bus: Bus, clock: Clock, views: Mapping[str, View], past: Mapping[str, Past]) -> None:
         self._bus = bus
         self._clock = clock
         self._views = views
+        self._past = past
         self._clients: set[Client] = set()
         self._channels: frozenset[str] = frozenset()
         self._rewired = asyncio.Event()
@@ -205,15 +221,33 @@ class Hub:
             request = request_of(text)
             for topic, stream in STREAMS.items():
                 if topic in request.subscribe and topic not in client.topics:
-                    client.cursors[stream] = request.after.get(stream) or await self._bus.last_id(stream)
+                    client.cursors[stream] = await self._begin(client, topic, request)
             client.topics = frozenset(request.subscribe)
             self._rewire()
+
+    async def _begin(self, client: Client, topic: str, request: Request) -> str:
+        """Where the client reads on. What lies between its id and what the stream still keeps it is owed from SQL."""
+        stream = STREAMS[topic]
+        after = request.after.get(stream)
+        if after is None:
+            return await self._bus.last_id(stream)
+        kept = await self._bus.read(stream, count=1)
+        begin = kept[0].id if kept else await self._bus.last_id(stream)
+        if entry_key(after) in (entry_key(NOTHING), entry_key(begin)) or (kept and entry_key(after) > entry_key(begin)):
+            return after
+        rows = await self._past[topic](request.since.get(stream)) if topic in self._past else []
+        notice = {"stream": stream, "after": after, "rows": len(rows), "from": begin}
+        client.owed.append(f'{{"topic":"missed","data":{_encode(notice).decode()}}}')
+        client.owed.extend(frame(topic, row) for row in rows)
+        return NOTHING
 
     async def _feed(self, client: Client, socket: Socket) -> None:
         last_beat = -HEARTBEAT_SECONDS
         while True:
             if client.overflow:
                 raise Slow(f"more than {MAX_WAITING_BARS} bars waiting")
+            while client.owed:
+                await self._send(socket, client.owed.popleft())
             for text in await self._due(client):
                 await self._send(socket, text)
             if self._clock.monotonic() - last_beat >= HEARTBEAT_SECONDS:

@@ -7,9 +7,11 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -36,7 +38,7 @@ from arbig.web.description import description as description_of
 from arbig.web.desk import desk_of
 from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
 from arbig.web.guard import Guard, Visitor, who_of
-from arbig.web.hub import Hub, RequestError, Slow
+from arbig.web.hub import Away, Hub, Past, RequestError, Slow
 from arbig.web.pending import Pending
 from arbig.web.research import research_of
 from arbig.web.schedule import schedule_of
@@ -46,6 +48,13 @@ MAX_REQUEST_BYTES = 64 * 1024
 GOODBYE_SECONDS = 0.2
 THREADS = 64  # a question waits in one of them; a halt never waits behind questions
 CLOSE_POLICY, CLOSE_TRY_AGAIN = 1008, 1013
+CONNECTIONS = {"session": 16, "ticket": 16, "token": 64}
+PAST: Mapping[str, tuple[str, dict[str, str], str]] = {
+    "trade": ("/trades", {}, "trades"),
+    "order_status": ("/orders", {"active": "false", "limit": "1000"}, "orders"),
+    "position": ("/positions", {}, "positions"),
+}
+"""What Trading keeps of a stream: the route, its query, and where its rows stand in the answer."""
 
 log = structlog.get_logger()
 
@@ -69,7 +78,9 @@ class WebService(Service):
                 "orders": self._view("trading", "/orders", active="true"),
                 "strategies": self._view("strategy", "/strategies"),
             },
+            {topic: self._past(topic) for topic in PAST},
         )
+        self._connections: Counter[str] = Counter()
         self._control = Control(settings)
 
     async def start(self) -> None:
@@ -146,6 +157,19 @@ class WebService(Service):
             return answer
 
         return view
+
+    def _past(self, topic: str) -> Past:
+        path, query, key = PAST[topic]
+
+        async def past(since: datetime | None) -> list[bytes]:
+            naive = None if since is None else since.replace(tzinfo=None).isoformat()
+            try:
+                answer = await asked(self.settings, "trading", "GET", path, {**query, "since": naive})
+            except HTTPException as error:
+                raise Away(str(error.detail)) from None
+            return [json.dumps(row, ensure_ascii=False).encode() for row in answer[key]]
+
+        return past
 
     # ---- routes
 
@@ -244,7 +268,10 @@ class WebService(Service):
         visitor: Visitor = websocket.scope["state"]["visitor"]
         session = visitor.by == "session"
         code, reason = 1000, ""
+        self._connections[str(visitor)] += 1
         try:
+            if self._connections[str(visitor)] > CONNECTIONS[visitor.by]:
+                raise RequestError(f"{CONNECTIONS[visitor.by]} connections of one {visitor.by} are open already")
             await self.hub.serve(websocket, _texts(websocket), (lambda: self.door.is_open(cookie)) if session else None)
         except WebSocketDisconnect:
             return
@@ -254,8 +281,13 @@ class WebService(Service):
             code, reason = CLOSE_TRY_AGAIN, f"slow client: {error}"
             self.hub.dropped += 1
             log.warning("slow client dropped", reason=str(error))
+        except Away as error:
+            code, reason = CLOSE_TRY_AGAIN, str(error)
         except BusError:
             code, reason = CLOSE_TRY_AGAIN, "Redis does not answer"
+        finally:
+            self._connections[str(visitor)] -= 1
+            self._connections += Counter()  # who has none left is forgotten
         with suppress(RuntimeError, WebSocketDisconnect):
             await websocket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
 
