@@ -170,11 +170,12 @@ class Registry:
                 fresh.chmod(0o755)
                 os.rename(fresh, place / version)  # fails on a version that another training made meanwhile
             except OSError:
-                shutil.rmtree(fresh, ignore_errors=True)
                 if not (place / version).exists():
                     raise
-                continue
-            return sealed
+            else:
+                return sealed
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
 
     def _place(self, reference: str) -> Path:
         name, _, version = reference.partition("@")
