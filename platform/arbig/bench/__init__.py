@@ -99,6 +99,18 @@ def backtest(
     _measure("backtest", as_json, data, lambda folder: run(folder, days, rounds))
 
 
+@app.command()
+def serve(
+    as_json: Json = False,
+    data: Data = None,
+    rounds: Annotated[int, typer.Option(help="Questions to each.")] = 2000,
+) -> None:
+    """A strategy's question to its model, beside a bare Ray Serve echo; and a model that is away, or hangs."""
+    from arbig.bench.serve import run
+
+    _measure("serve", as_json, data, lambda folder: run(folder, rounds))
+
+
 @app.command(name="all")
 def everything(as_json: Json = False, data: Data = None) -> None:
     """All of them, one after the other."""

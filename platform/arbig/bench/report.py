@@ -25,6 +25,7 @@ AIMS: Mapping[str, Mapping[str, str]] = {
         "median_realistic_ratio": "at least 2",
         "memory_mb": "at most 2000",
     },
+    "serve": {"ratio_p50": "at most 1.5", "ratio_p99": "at most 1.5", "away_p50_ms": "at most 1"},
     "sweep": {"strategies": "ratio at least 5 (DoubleMa), 8 (MultiTimeframe)"},
 }
 

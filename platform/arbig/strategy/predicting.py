@@ -69,8 +69,11 @@ class _Reply:
 class ModelLine:
     """The way to the model server of this machine."""
 
-    def __init__(self, port: int, token: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, port: int, token: str, monotonic: Callable[[], float] = time.monotonic, path: str = "/predict"
+    ) -> None:
         self.port = port
+        self.path = path
         self.token = token
         self.monotonic = monotonic
         self.breaker = Breaker()
@@ -98,6 +101,13 @@ class ModelLine:
         self.breaker.answered()
         return answer
 
+    def said(self, body: bytes, seconds: float) -> bytes:
+        """The answer to a body, whatever is in it. Raises NoAnswer or OSError."""
+        status, answer = self._exchange(body, self.monotonic() + seconds)
+        if status != 200:
+            raise NoAnswer(f"answered {status}")
+        return answer
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
@@ -119,7 +129,7 @@ class ModelLine:
 
     def _exchange(self, body: bytes, deadline: float) -> tuple[int, bytes]:
         head = (
-            f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         request = head.encode() + body
