@@ -3,16 +3,18 @@
 The entries wait at Strategy as local stop orders and go out when the price is touched.
 """
 
-from arbig import ArrayManager, BarData, CtaTemplate, OrderData, StopOrder, StopOrderStatus, TradeData
+from typing import Annotated
+
+from arbig import ArrayManager, BarData, CtaTemplate, OrderData, Range, StopOrder, StopOrderStatus, TradeData
 
 
 class BreakoutStrategy(CtaTemplate):
     author = "ARBIG"
 
-    entry_window = 20
-    atr_window = 14
-    trail_atr = 3.0
-    volume = 1
+    entry_window: Annotated[int, Range(2, 500)] = 20
+    atr_window: Annotated[int, Range(1, 500)] = 14
+    trail_atr: Annotated[float, Range(0.1, 100)] = 3.0
+    volume: Annotated[int, Range(1, 1000)] = 1
 
     upper = 0.0
     lower = 0.0

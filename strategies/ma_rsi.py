@@ -4,19 +4,21 @@ Fast average crosses above the slow one with RSI above `rsi_long`: close shorts,
 `rsi_short`: close longs, go short. One-minute bars, `volume` lots.
 """
 
-from arbig import ArrayManager, BarData, CtaTemplate
+from typing import Annotated
+
+from arbig import ArrayManager, BarData, CtaTemplate, Range
 
 
 class MaRsiStrategy(CtaTemplate):
     author = "ARBIG"
 
-    fast_window = 10
-    slow_window = 30
-    rsi_window = 14
-    rsi_long = 40.0
-    rsi_short = 60.0
-    volume = 1
-    ticks_across = 5
+    fast_window: Annotated[int, Range(1, 500)] = 10
+    slow_window: Annotated[int, Range(2, 1000)] = 30
+    rsi_window: Annotated[int, Range(2, 500)] = 14
+    rsi_long: Annotated[float, Range(0, 100)] = 40.0
+    rsi_short: Annotated[float, Range(0, 100)] = 60.0
+    volume: Annotated[int, Range(1, 1000)] = 1
+    ticks_across: Annotated[int, Range(0, 100)] = 5
 
     fast_ma = 0.0
     slow_ma = 0.0

@@ -3,16 +3,18 @@
 It only says which position it wants (TargetPosTemplate); the orders follow by themselves.
 """
 
-from arbig import ArrayManager, BarData, BarGenerator, TargetPosTemplate, TickData
+from typing import Annotated
+
+from arbig import ArrayManager, BarData, BarGenerator, Range, TargetPosTemplate, TickData
 
 
 class MeanReversionStrategy(TargetPosTemplate):
     author = "ARBIG"
 
-    bar_minutes = 3
-    boll_window = 20
-    boll_dev = 2.0
-    volume = 1
+    bar_minutes: Annotated[int, Range(1, 240)] = 3
+    boll_window: Annotated[int, Range(2, 500)] = 20
+    boll_dev: Annotated[float, Range(0.1, 10)] = 2.0
+    volume: Annotated[int, Range(1, 1000)] = 1
 
     upper = 0.0
     middle = 0.0

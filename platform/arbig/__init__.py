@@ -10,6 +10,7 @@ _ROOMS = {
     "arbig.domain.template": (
         "BarGenerator CtaSignal CtaTemplate EngineType StopOrder StopOrderStatus StrategyTemplate TargetPosTemplate"
     ),
+    "arbig.domain.parameters": "OneOf Range",
     "arbig.domain.arrays": "ArrayManager",
     "arbig.domain.features": "FeaturePipeline FeatureSet Features Prediction",
     "arbig.client.client": "ArbigClient ClientError",

@@ -21,6 +21,8 @@ from arbig.domain.messages import PositionData as PositionData
 from arbig.domain.messages import Status as Status
 from arbig.domain.messages import TickData as TickData
 from arbig.domain.messages import TradeData as TradeData
+from arbig.domain.parameters import OneOf as OneOf
+from arbig.domain.parameters import Range as Range
 from arbig.domain.template import BarGenerator as BarGenerator
 from arbig.domain.template import CtaSignal as CtaSignal
 from arbig.domain.template import CtaTemplate as CtaTemplate

@@ -1,4 +1,4 @@
-"""An order is traced back to what caused it, and its strategy moves to the next contract: the whole house, one thread."""
+"""An order is traced back to what caused it, and its strategy moves to the next contract: the whole house."""
 
 from __future__ import annotations
 

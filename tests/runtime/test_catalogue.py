@@ -13,7 +13,7 @@ def test_the_house_s_own_strategies_with_their_parameters() -> None:
     found = {one.class_name: one for one in catalogue(ROOT / "strategies")}
     assert {"MaRsiStrategy", "BreakoutStrategy", "MeanReversionStrategy"} <= set(found)
     ma_rsi = found["MaRsiStrategy"]
-    assert Parameter("fast_window", "integer", 10) == ma_rsi.parameters[0]
+    assert Parameter("fast_window", "integer", 10, "Range(1, 500)") == ma_rsi.parameters[0]
     assert ("rsi_long", "number", 40.0) == tuple(getattr(ma_rsi.parameters[3], n) for n in ("name", "kind", "default"))
     assert ma_rsi.code_hash and not ma_rsi.several and ma_rsi.about == "Two moving averages cross; the RSI must agree."
 

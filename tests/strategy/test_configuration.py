@@ -14,9 +14,10 @@ from arbig.strategy.configuration import StrategyConfig
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
-from arbig import CtaTemplate
+from typing import Annotated
+from arbig import CtaTemplate, Range
 class Good(CtaTemplate):
-    fast = 1
+    fast: Annotated[int, Range(1, 99)] = 1
     slow = 2.5
     flag = False
     parameters = ["fast", "slow", "flag"]
@@ -48,6 +49,7 @@ GOOD_ONE = "strategy_name: Good\n" + HEAD
         ("strategy_name: A\nclass_name: Goood\n" + HEAD, "class_name: found 'Goood'"),
         ("strategy_name: A\nclass_name: NoStrategy\n" + HEAD, "is no strategy"),
         ("strategy_name: Needy\n" + HEAD, "params.must: missing"),
+        (GOOD_ONE + "params: {fast: 100}\n", "params.fast: found 100, expected 1 to 99; write e.g. fast: 1"),
         (GOOD_ONE + "params: {fsat: 1}\n", "params.fsat: unknown parameter of Good. Did you mean: fast?"),
         (GOOD_ONE + "params: {fast: ten}\n", "params.fast: found 'ten', expected an integer; write e.g. fast: 1"),
         (GOOD_ONE + "params: {fast: true}\n", "params.fast: found True, expected an integer"),

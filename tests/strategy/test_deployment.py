@@ -14,9 +14,10 @@ from httpx import ASGITransport, AsyncClient
 from arbig.domain.messages import Status
 
 CODE = """
-from arbig import CtaTemplate
+from typing import Annotated
+from arbig import CtaTemplate, Range
 class Buyer(CtaTemplate):
-    size = 1
+    size: Annotated[int, Range(1, 50)] = 1
     seen = 0
     parameters = ["size"]
     variables = ["seen"]
@@ -139,6 +140,7 @@ def test_a_change_waits_for_no_order_that_works_unless_forced(code):
         ({"class_name": "Buyerr"}, 404, "no such class in strategies/*.py. Did you mean: Buyer?"),
         ({"params": {"sise": 1}}, 422, "params.sise: unknown parameter of Buyer. Did you mean: size?"),
         ({"params": {"size": "two"}}, 422, "params.size: found 'two', expected an integer; write e.g. size: 1"),
+        ({"params": {"size": 51}}, 422, "params.size: found 51, expected 1 to 50; write e.g. size: 1"),
         ({"symbol": "au9999"}, 422, "symbol: "),
         ({"symbol": None}, 422, "found neither symbol nor symbols"),
         ({"risk": {"max_position": 0}}, 422, "max_position"),
@@ -160,7 +162,7 @@ def test_a_bad_wish_is_refused_in_one_line_and_changes_nothing(code, wish, statu
 def test_code_that_cannot_be_made_is_refused_with_its_traceback_and_the_old_run_goes_on(code):
     async def play(desk, http):
         first = (await http.post("/strategies", json=BUYER)).json()
-        code.code(CODE.replace("from arbig import CtaTemplate", "from arbig import CtaTemplate\nimport no_such_module"))
+        code.code(CODE.replace("from typing", "import no_such_module\nfrom typing"))
         answer = await http.post("/strategies", json=BUYER | {"replace": True})
         assert answer.status_code == 422
         assert "No module named 'no_such_module'" in answer.json()["detail"]
@@ -225,5 +227,83 @@ def test_what_stood_behind_a_run_can_be_read_for_ever(code):
         was = (await http.get(f"/strategies/Buyer/runs/{first['run_id']}")).json()
         assert (was["source"], was["params"], was["code_hash"]) == (CODE, {"size": 2}, first["code_hash"])
         assert (await http.get("/strategies/Buyer/runs/never")).status_code == 404
+
+    on(code, play)
+
+
+def test_a_value_out_of_range_is_refused_in_an_edit_too_and_the_run_goes_on(code):
+    async def play(desk, http):
+        first = (await http.post("/strategies", json=BUYER)).json()
+        refused = await http.patch("/strategies/Buyer", json={"params": {"size": 0}})
+        assert (refused.status_code, refused.json()["detail"]) == (
+            422,
+            "params.size: found 0, expected 1 to 50; write e.g. size: 1",
+        )
+        assert (desk.live("Buyer").desk.run_id, desk.live("Buyer").state) == (first["run_id"], "RUNNING")
+
+    on(code, play)
+
+
+# ---- to the next contract: what Trading's roll asks for
+
+BINDING = {"symbol": "au2512", "to": "au2602", "then": "RUNNING"}
+
+
+def test_at_rest_for_a_roll_it_hears_nothing_and_is_not_to_be_changed(code):
+    """Also after a restart of the service; then it is bound, once, with what it knew."""
+
+    async def play(desk, http):
+        await http.post("/strategies", json=BUYER)
+        await first_tick(desk)
+        (request,) = await desk.some_requests(1)
+        await desk.status(request, Status.NOTTRADED)
+        await desk.until(lambda: desk.live("Buyer").desk.orders, "the order")
+        for _ in range(2):
+            assert (await http.post("/strategies/Buyer/hold")).json()["state"] == "ROLLING"
+        assert (await desk.some_requests(2))[1].cmd_type == "CANCEL_ORDER"
+        changes = (
+            http.post("/strategies/Buyer/start"),
+            http.post("/strategies", json=BUYER),
+            http.patch("/strategies/Buyer", json={"params": {"size": 3}}),
+            http.delete("/strategies/Buyer"),
+        )
+        for answer in await asyncio.gather(*changes):
+            assert answer.status_code == 409 and "lots move to the next contract" in answer.json()["detail"]
+        await desk.fill(request)  # it was faster than the cancel: counted, and none of its code's business
+        await desk.until(lambda: desk.live("Buyer").describe()["pos"] == 2, "the fill")
+
+    on(code, play)
+
+    async def again(desk, http):
+        assert desk.live("Buyer").state == "ROLLING"
+        refused = await http.post("/strategies/Buyer/bind", json=BINDING | {"to": "au9999"})
+        assert refused.status_code == 422 and desk.live("Buyer").state == "ROLLING"
+        bound = (await http.post("/strategies/Buyer/bind", json=BINDING)).json()
+        assert (bound["symbols"], bound["state"], bound["variables"]["seen"]) == (["au2602"], "RUNNING", 1)
+        repeated = (await http.post("/strategies/Buyer/bind", json=BINDING)).json()
+        assert repeated["run_id"] == bound["run_id"]
+        (live,) = [one for hearers in desk.service.engine._by_symbol.values() for one in hearers]
+        assert live.legs == ("au2602",)
+
+    on(code, again)
+
+
+@pytest.mark.parametrize("then", ["PAUSED", "STOPPED"])
+def test_bound_again_it_is_as_it_was(code, then):
+    async def play(desk, http):
+        await http.post("/strategies", json=BUYER)
+        await http.post("/strategies/Buyer/hold")
+        bound = (await http.post("/strategies/Buyer/bind", json=BINDING | {"then": then})).json()
+        assert (bound["symbols"], bound["state"]) == (["au2602"], then)
+
+    on(code, play)
+
+
+def test_a_roll_that_was_stopped_gives_it_back_where_it_was(code):
+    async def play(desk, http):
+        await http.post("/strategies", json=BUYER)
+        await http.post("/strategies/Buyer/hold")
+        bound = (await http.post("/strategies/Buyer/bind", json=BINDING | {"to": "au2512"})).json()
+        assert (bound["symbols"], bound["state"]) == (["au2512"], "RUNNING")
 
     on(code, play)

@@ -15,7 +15,7 @@ from arbig.domain.template import BaseTemplate, CtaTemplate, StrategyTemplate
 from arbig.runtime.clock import WallClock
 from arbig.runtime.deployment import REPLACED
 from arbig.runtime.files import lay_aside, write_whole
-from arbig.runtime.loader import StrategyFault, code_hash_of, load_class, strategies_of, try_text
+from arbig.runtime.loader import StrategyFault, check_defaults, code_hash_of, load_class, strategies_of, try_text
 from arbig.runtime.settings import Settings
 
 HEARS = ("on_bar", "on_bars", "on_tick")
@@ -85,7 +85,7 @@ def faults_of(kind: type[BaseTemplate]) -> list[str]:
     ]
     if not any(_overrides(kind, name) for name in HEARS):
         found.append(f"{kind.__name__} hears nothing; define on_bar(self, bar) or on_tick(self, tick)")
-    return found
+    return found + check_defaults(kind)
 
 
 def warnings_of(kind: type[BaseTemplate]) -> list[str]:

@@ -18,11 +18,13 @@ SEVERAL = "StrategyTemplate"
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """`default`: None where the class gives none, or one that only running it would tell."""
+    """`default`: None where the class gives none, or one that only running it would tell. `limit`: what the class says
+    its values may be, as it stands there: `Range(2, 200)`."""
 
     name: str
     kind: Kind
     default: Any = None
+    limit: str = ""
 
 
 class StrategyClass(msgspec.Struct, frozen=True):
@@ -104,4 +106,7 @@ def _parameters(values: Mapping[str, tuple[str, Any]]) -> list[Parameter]:
 
 def _parameter(name: str, annotation: str, default: Any) -> Parameter:
     by_word: Mapping[str, Kind] = {one.__name__: kind for one, kind in KINDS.items()}
-    return Parameter(name, by_word.get(annotation) or KINDS.get(type(default), "other"), default)
+    word, limit = annotation, ""
+    if annotation.startswith("Annotated["):
+        word, _, limit = annotation.removeprefix("Annotated[").removesuffix("]").partition(", ")
+    return Parameter(name, by_word.get(word) or KINDS.get(type(default), "other"), default, limit)

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from arbig.domain.parameters import Limit, limits_of, type_of
 from arbig.domain.template import BaseTemplate
 
 
@@ -211,25 +212,58 @@ KINDS: dict[type, tuple[tuple[type, ...], str]] = {
 
 
 def check_params(kind: type[BaseTemplate], params: Mapping[str, Any]) -> None:
-    """Unknown, missing or ill-typed parameters raise Misconfigured with the line that mends them."""
+    """Unknown, missing or ill-typed parameters, and values outside what the class allows (`domain/parameters.py`),
+    raise Misconfigured with the line that mends them."""
     for name in params:
         if name not in kind.parameters:
             raise Misconfigured(f"params.{name}: unknown parameter of {kind.__name__}{suggest(name, kind.parameters)}")
     for name in kind.parameters:
         if name not in params and not hasattr(kind, name):
             raise Misconfigured(f"params.{name}: missing, {kind.__name__} gives it no default; write e.g. {name}: 1")
+    limits = limits_of(kind)
     for name, value in params.items():
         default = getattr(kind, name, None)
-        allowed, words = KINDS.get(_kind_of(kind, name, default), ((object,), ""))
-        wrong_flag = isinstance(value, bool) and not isinstance(default, bool)
+        said = _kind_of(kind, name, default)
+        allowed, words = KINDS.get(said, ((object,), ""))
+        wrong_flag = isinstance(value, bool) and said is not bool
         if not isinstance(value, allowed) or (words and wrong_flag):
-            raise Misconfigured(f"params.{name}: found {value!r}, expected {words}; write e.g. {name}: {default}")
+            example = 1 if default is None else default
+            raise Misconfigured(f"params.{name}: found {value!r}, expected {words}; write e.g. {name}: {example}")
+        limit = limits.get(name)
+        if limit is not None and not _allows(limit, value):
+            mend = _mend(limit, value, default)
+            raise Misconfigured(f"params.{name}: found {value!r}, expected {limit.words}; write e.g. {name}: {mend}")
+
+
+def check_defaults(kind: type[BaseTemplate]) -> list[str]:
+    """Defaults that the class itself does not allow."""
+    return [
+        f"{kind.__name__}.{name}: default {default!r} is not {limit.words}; write {name} = {limit.nearest(default)!r}"
+        for name, limit in limits_of(kind).items()
+        if (default := getattr(kind, name, None)) is not None and not _allows(limit, default)
+    ]
+
+
+def _allows(limit: Limit, value: Any) -> bool:
+    try:
+        return limit.allows(value)
+    except TypeError:
+        return False
+
+
+def _mend(limit: Limit, value: Any, default: Any) -> Any:
+    if default is not None and _allows(limit, default):
+        return default
+    try:
+        return limit.nearest(value)
+    except TypeError:
+        return default
 
 
 def _kind_of(kind: type[BaseTemplate], name: str, default: object) -> type:
-    """What a parameter is: its default's type, except that `width: float = 5` is a number."""
-    for one in kind.__mro__:
-        if name in vars(one):
-            said = vars(one).get("__annotations__", {}).get(name)
-            return float if type(default) is int and said in (float, "float") else type(default)
+    """What a parameter is: its default's type, except that `width: float = 5` is a number, and that one without a
+    default is what its annotation says."""
+    said = type_of(kind, name)
+    if said is not None and (default is None or (type(default) is int and said is float)):
+        return said
     return type(default)

@@ -454,11 +454,12 @@ class Journal:
         hops = {} if found is None else msgspec.json.decode(found[0], type=dict[str, datetime])
         prefix = f"O:{self.account_id}:{row.order_id}:"
         events = self._run(
-            "SELECT kind, payload, entry_id FROM events WHERE event_id >= ? AND event_id < ? UNION ALL "
-            "SELECT kind, payload, entry_id FROM events WHERE kind = 'trade' AND trading_day = ? AND instr(payload, ?)",
+            "SELECT id, kind, payload, entry_id FROM events WHERE event_id >= ? AND event_id < ? UNION ALL "
+            "SELECT id, kind, payload, entry_id FROM events WHERE kind = 'trade' AND trading_day = ? "
+            "AND instr(payload, ?) ORDER BY 1",
             (prefix, prefix[:-1] + ";", row.trading_day, f'"order_id":"{row.order_id}"'.encode()),
         ).fetchall()
-        return Traced(row, hops, [Published(Kind(kind), payload, entry_id) for kind, payload, entry_id in events])
+        return Traced(row, hops, [Published(Kind(kind), payload, entry_id) for _, kind, payload, entry_id in events])
 
     def in_flight(self) -> dict[str, int]:
         """Orders that were being sent and that nobody has spoken of, with their references."""

@@ -44,7 +44,7 @@ def desk_of(settings: Settings) -> APIRouter:
         since: datetime | None = None,
         seq: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
     ) -> Any:
-        """Ticks of the running trading day, oldest first: the newest `limit`, those `since` a moment, or one by `seq`."""
+        """Ticks of the running trading day, oldest first: the newest `limit`, those `since` a moment, or a `seq`."""
         naive = since.replace(tzinfo=None).isoformat(timespec="milliseconds") if since else None
         return await ask("market", "GET", f"/ticks/{symbol}/tape", limit=limit, since=naive, seq=seq)
 
