@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from sqlite3 import IntegrityError
 
 import pytest
+from places import POSTGRESQL, SQLITE, place
 
 from arbig.domain.messages import SHANGHAI, Direction, Exchange, Offset, OrderType
 from arbig.domain.orders import OrderState, Stage
 from arbig.store.database import Database
+from arbig.store.faults import Contradiction
 from arbig.store.orders import OrderStore, Outgoing, Received
 from arbig.store.snapshots import SnapshotStore
 
@@ -30,9 +31,10 @@ ACCOUNT = {
 }
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database.open(tmp_path / "trading.db")
+@pytest.fixture(params=[SQLITE, POSTGRESQL])
+def database(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """The same tests on a file and on a real server."""
+    opened = Database.open(place(tmp_path / "trading.db", request.param))
     yield opened
     opened.close()
 
@@ -90,7 +92,7 @@ def test_pages_of_orders_show_each_order_once_while_new_ones_come(database: Data
 def test_a_decision_that_breaks_another_rule_is_not_taken_for_a_repeat(database: Database) -> None:
     store = OrderStore(database, "sim")
     store.decide(received("a"), [state("a")], [])
-    with pytest.raises(IntegrityError, match=r"UNIQUE constraint failed: orders\.request_id"):
+    with pytest.raises(Contradiction, match="request_id"):
         store.decide(received("b"), [state("a")], [])
     assert store.answer("b") is None
 

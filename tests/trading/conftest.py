@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from places import kinds, settings_on
 
 from arbig.bus.memory import MemoryBus
 from arbig.bus.port import Bus, Entry
@@ -37,7 +38,7 @@ from arbig.domain.messages import (
 )
 from arbig.runtime.clock import Clock, WallClock
 from arbig.runtime.http import CallError
-from arbig.runtime.settings import Settings, load_settings
+from arbig.runtime.settings import Settings
 from arbig.trading.service import TradingService
 
 ROOT = Path(__file__).parents[2]
@@ -312,9 +313,14 @@ class Desk:
 Opening = Callable[..., Any]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kind" in metafunc.fixturenames:
+        metafunc.parametrize("kind", kinds(metafunc))
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load_settings(root=ROOT, config=ROOT / "config", data=tmp_path / "data", port_offset=0)
+def settings(tmp_path: Path, kind: str) -> Settings:
+    return settings_on(kind, tmp_path, ROOT)
 
 
 @pytest.fixture

@@ -257,7 +257,7 @@ def test_the_janitor_trims_with_rights_that_trading_itself_does_not_have(tmp_pat
     async def play() -> None:
         bus = await RedisBus.connect(settings.redis_for("trading"))
         service = TradingService(settings, bus, WallClock())
-        service._open()
+        service._open(Database.open(settings.database("trading")))
         try:
             with pytest.raises(BusError, match="NOPERM"):
                 await bus.trim(ORDER.name, "1-0")
@@ -306,14 +306,14 @@ def request_of(number: int) -> OrderRequest:
 
 
 def filled(settings: Settings) -> list[str]:
-    database = Database.open(settings.data / "db" / "trading.db")
+    database = Database.open(settings.database("trading"))
     states = OrderStore(database, settings.account_id).orders_page(None, 10).rows
     database.close()
     return [state.request_id for state in states if state.status is Status.ALLTRADED]
 
 
 def held_and_traded(settings: Settings) -> tuple[int, int]:
-    database = Database.open(settings.data / "db" / "trading.db")
+    database = Database.open(settings.database("trading"))
     store = OrderStore(database, settings.account_id)
     result = sum(book["volume"] for book in store.books()), len(store.trades())
     database.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from typing import Any
+
+from places import doctored
 
 from arbig.bus.port import BusError
 from arbig.bus.topics import EVENT
@@ -159,8 +159,8 @@ def test_a_state_row_that_cannot_be_read_is_halted_with_a_reason(opened: Any, co
     async def play() -> None:
         async with opened(counter):
             pass
-        with closing(sqlite3.connect(settings.data / "db" / "trading.db")) as database, database:
-            database.execute("UPDATE trading_states SET state = 'ACTIV'")
+        with doctored(settings.database("trading")) as connection:
+            connection.exec_driver_sql("UPDATE trading_states SET state = 'ACTIV'")
         async with opened(counter) as desk:
             assert State.HALTED is desk.service.state.wanted
             assert "cannot be read (found state 'ACTIV'" in desk.service.state.reason

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from places import place
 
 from arbig.domain.fees import FeeSchedule
 from arbig.domain.instruments import Instrument
@@ -113,7 +114,7 @@ class OrderTableAndLedger(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        self.database = Database.open(self.folder / "trading.db")
+        self.database = Database.open(place(self.folder / "trading.db"))
         store = OrderStore(self.database, "sim")
         self.manager = OrderManager(store, PositionManager("sim"), Activity(RiskSettings(), lambda order: 0.0))
         self.manager.load(self.counter.day)

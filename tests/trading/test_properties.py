@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import place
 
 from arbig.domain.messages import (
     SHANGHAI,
@@ -122,7 +123,7 @@ def lives(draw: st.DrawFn) -> tuple[list[CommandData], list[Evidence]]:
 @contextmanager
 def desk() -> Iterator[OrderManager]:
     with tempfile.TemporaryDirectory() as folder:
-        database = Database.open(Path(folder) / "trading.db")
+        database = Database.open(place(Path(folder) / "trading.db"))
         manager = OrderManager(
             OrderStore(database, "sim"), PositionManager("sim"), Activity(RiskSettings(), lambda order: 0.0)
         )

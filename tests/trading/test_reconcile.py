@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
-from sqlalchemy import create_engine, text
+from places import doctored
+from sqlalchemy import text
 
 from arbig.bus.memory import MemoryBus
 from arbig.bus.port import BusError
@@ -218,7 +220,7 @@ def test_an_order_the_gateway_does_not_know_yet_stays_unknown_until_there_is_evi
             name = await desk.order(soon)
             await desk.status(name, Status.NOTTRADED)
         forgotten = counter.orders.pop(name)
-        with create_engine(f"sqlite:///{desk.service.database.path}").begin() as connection:
+        with doctored(desk.service.database.place) as connection:
             connection.execute(text("UPDATE orders SET status = 'SUBMITTING', order_id = NULL"))
         await asyncio.sleep(0.2)
         async with opened(counter) as desk:
@@ -286,6 +288,7 @@ def test_the_days_close_is_written_once(opened: Any, counter: Any) -> None:
     asyncio.run(play())
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_refuses_orders_aloud_and_loses_none(opened: Any, counter: Any) -> None:
     """The refusal is said at once; it is written, and its entry acknowledged, when the disk has room again."""
 

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from msgspec.structs import replace
-from sqlalchemy import create_engine, text
+from places import doctored, lose
+from sqlalchemy import text
 
 from arbig.bus.topics import EVENT, ORDER_STATUS, TRADE
 from arbig.domain.messages import Direction, EventData, EventType, Offset, Status, TradeData, decode, encode
@@ -261,8 +262,8 @@ def test_an_order_of_yesterday_that_must_have_filled_gets_its_lots(opened: Any, 
         async with opened(counter, Hurried()) as desk:
             name = await desk.order(volume=3)
             await desk.status(name, Status.NOTTRADED)
-            path = desk.service.database.path
-        with create_engine(f"sqlite:///{path}").begin() as connection:
+            book = desk.service.database.place
+        with doctored(book) as connection:
             connection.execute(text("UPDATE orders SET trading_day = '2025-10-14'"))
         del counter.orders[name]
         await counter.hold("au2512", Direction.LONG, 2, yesterday=2)
@@ -426,14 +427,12 @@ def test_strategy_link_lost_on_restart(opened: Any, counter: Any) -> None:
             await filled(desk, 2)
             working = await desk.order()
             await desk.status(working, Status.NOTTRADED)
-            path = desk.service.database.path
+            book = desk.service.database.place
         counter.bus = type(counter.bus)()
         async with opened(counter, Hurried()) as desk:
             assert books(desk) == {"MaRsiStrategy": 2}
             assert desk.service.orders.get(working).strategy_name == "MaRsiStrategy"
-        path.rename(path.with_suffix(".lost"))
-        for file in path.parent.glob("trading.db-*"):
-            file.unlink()
+        lose(book)
         earlier = replace(
             counter.trades[0], trade_id="old", order_id="old", request_id="old", volume=1, strategy_name="Breakout",
             trading_day=counter.time.date() - timedelta(days=1), datetime=counter.time - timedelta(days=1),

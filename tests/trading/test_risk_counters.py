@@ -13,6 +13,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from places import place
 from sqlalchemy import text
 
 from arbig.domain.messages import (
@@ -47,11 +48,13 @@ def activity() -> Activity:
 @contextmanager
 def desk() -> Iterator[OrderManager]:
     with tempfile.TemporaryDirectory() as folder:
-        database = Database.open(Path(folder) / "trading.db")
-        manager = OrderManager(OrderStore(database, "sim"), PositionManager("sim"), activity())
-        manager.load(DAY)
-        yield manager
-        database.close()
+        database = Database.open(place(Path(folder) / "trading.db"))
+        try:
+            manager = OrderManager(OrderStore(database, "sim"), PositionManager("sim"), activity())
+            manager.load(DAY)
+            yield manager
+        finally:
+            database.close()
 
 
 def wish(number: int, **changes: object) -> OrderRequest:

@@ -14,9 +14,10 @@ import hmac
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from itertools import count
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import structlog
@@ -24,7 +25,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
 from arbig.bus.port import Bus, BusError, DataLost
@@ -37,6 +38,8 @@ from arbig.runtime.http import PART_HEADER, is_ready
 from arbig.runtime.ready import accepts
 from arbig.runtime.settings import EXIT_CONFIG, PORTS, Settings, SettingsError, load_settings
 from arbig.runtime.witness import STRANGER, Witness
+from arbig.store.faults import Away, InDoubt, StoreError
+from arbig.store.place import Place
 
 BACKOFF = (*(0.1,) * 30, 0.5, 1.0, 2.0, 5.0)
 LAG_BEATS = 3
@@ -56,6 +59,8 @@ class Service:
     websockets: ClassVar[bool] = False
     early_paths: ClassVar[frozenset[str]] = frozenset()
     """Its own paths that are answered before it is ready."""
+    waits_for: str | None = None
+    """What `start` cannot go on without, for people."""
 
     def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
         self.settings = settings
@@ -94,6 +99,20 @@ class Service:
             return STRANGER
         return None if part in OWN_LINES else f"{part or 'somebody'} with the services' token"
 
+    async def opened(self, place: Place, opening: Callable[[Place], T]) -> T:
+        """A book, as soon as its server can be entered; a fault that no waiting mends ends the service."""
+        for attempt in count():
+            try:
+                return opening(place) if isinstance(place, Path) else await asyncio.to_thread(opening, place)
+            except Away as error:
+                if self.waits_for is None:
+                    log.error(f"waiting for the database: {error}")
+                self.waits_for = str(error)
+            except StoreError as error:
+                raise SettingsError(str(error)) from None
+            await self.clock.sleep(BACKOFF[min(attempt, len(BACKOFF) - 2)])
+        raise AssertionError
+
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """A background task; if it dies of an error, the service ends loudly and the supervisor starts it again."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
@@ -123,7 +142,8 @@ def run(kind: type[Service]) -> None:
     try:
         settings = load_settings()
         logs.configure(kind.name, settings.logs)
-        logs.hide((settings.token, settings.viewer_token, settings.secret, settings.redis.password))
+        own = (settings.token, settings.viewer_token, settings.secret)
+        logs.hide((*own, settings.redis.password, settings.database_password))
     except SettingsError as error:
         sys.exit(_refuse(kind.name, error))
     sys.exit(_loop(_live(kind, settings)))
@@ -186,7 +206,7 @@ class Life:
         except BusError as error:
             log.error(f"Redis: {error}")
             return 1
-        except DataLost as error:
+        except (DataLost, InDoubt) as error:
             log.error(f"starting again to resynchronise: {error}")
             return 1
         except Exception:
@@ -290,7 +310,7 @@ class Life:
             "pid": os.getpid(),
             "state": self.state,
             "ready": self.ready,
-            "waits_for": self.waits_for,
+            "waits_for": self.waiting,
             "redis": "down" if self.bus_down else "up",
             "uptime": round((now - self.born).total_seconds(), 1),
             "heartbeat": self.heartbeat_at.isoformat(timespec="milliseconds") if self.heartbeat_at else None,
@@ -301,6 +321,10 @@ class Life:
     @property
     def ready(self) -> bool:
         return self.state == "ready" and not self.bus_down
+
+    @property
+    def waiting(self) -> str | None:
+        return self.waits_for or (None if self.ready or self.service is None else self.service.waits_for)
 
     def admits(self, connection: HTTPConnection) -> bool:
         if self.service is not None:
@@ -314,13 +338,17 @@ class Life:
         """What every service answers. The service adds to a fresh one, before its first request."""
         app = FastAPI(title=f"ARBIG {self.kind.name}", docs_url=None, redoc_url=None, openapi_url=None)
 
+        @app.exception_handler(StoreError)
+        async def unwritten(_: Request, error: StoreError) -> JSONResponse:
+            return JSONResponse({"detail": str(error)}, 503)
+
         @app.get("/health")
         async def health() -> JSONResponse:
             return JSONResponse({"alive": True})
 
         @app.get("/ready")
         async def ready() -> JSONResponse:
-            answer = {"ready": self.ready, "state": self.state, "waits_for": self.waits_for}
+            answer = {"ready": self.ready, "state": self.state, "waits_for": self.waiting}
             return JSONResponse(answer, status_code=200 if self.ready else 503)
 
         @app.get("/status")
@@ -388,7 +416,7 @@ class Door:
         if not (has_token(connection, self.life.settings) if path in OWN_PATHS else self.life.admits(connection)):
             return JSONResponse({"detail": "a bearer token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
         if self.life.state != "ready" and path not in OWN_PATHS | self.life.kind.early_paths:
-            waits = f", it waits for {self.life.waits_for}" if self.life.waits_for else ""
+            waits = f", it waits for {self.life.waiting}" if self.life.waiting else ""
             return JSONResponse({"detail": f"{self.life.kind.name} is {self.life.state}{waits}"}, 503)
         return None
 

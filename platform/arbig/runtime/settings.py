@@ -11,14 +11,15 @@ import os
 import secrets
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from arbig.runtime.files import Config, SettingsError, load_yaml_model
+from arbig.store.place import Place, parsed, unguarded
 
 if TYPE_CHECKING:
     from arbig.bus.redis import RedisAddress
@@ -40,6 +41,7 @@ PORTS: Mapping[str, int] = {
 }
 
 EXIT_CONFIG = 78
+DATABASE_PASSWORD = "ARBIG_DATABASE_PASSWORD"
 WRITABLE = "a folder we may write to is needed, give one: --data DIR"
 
 
@@ -51,6 +53,15 @@ class HouseConfig(Config):
     account_id: str = Field("sim", min_length=1)
     symbols: list[str] = Field(["au2512"], min_length=1)
     record_ticks: bool = False
+    database: str = Field("", examples=["postgresql://arbig@127.0.0.1:5432/arbig"])
+    database_password_file: str = Field("", examples=["/etc/arbig/database_password"])
+
+    @field_validator("database")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        if url:
+            parsed(url)
+        return url
 
 
 class RedisConfig(Config):
@@ -170,6 +181,24 @@ class Settings:
             raise SettingsError(f"{self.run / 'redis.json'}: knows no user {user!r}; run: arbig restart redis")
         return RedisAddress("127.0.0.1", entry["port"], user, entry["users"][user])
 
+    def database(self, book: str) -> Place:
+        """Where a book lies ("trading", "strategy"): `data/db/{book}.db`, or its schema of the database that
+        `config/arbig.yaml` names. Raises SettingsError for one beyond this machine that is not guarded."""
+        if not self.house.database:
+            return self.data / "db" / f"{book}.db"
+        address = replace(parsed(self.house.database), schema=book, password=self.database_password)
+        if (lacks := unguarded(address)) is not None:
+            raise SettingsError(f"config/arbig.yaml: database: {lacks}")
+        return address
+
+    @cached_property
+    def database_password(self) -> str:
+        """From the environment, else from the file `config/arbig.yaml` names; empty where the server wants none."""
+        given = os.environ.get(DATABASE_PASSWORD, "")
+        if given or not self.house.database_password_file:
+            return given
+        return read_secret(Path(self.house.database_password_file), "config/arbig.yaml: database_password_file")
+
     def _embedded_redis(self) -> dict[str, Any]:
         path = self.run / "redis.json"
         try:
@@ -243,6 +272,21 @@ def secret_file(path: Path) -> str:
         finally:
             fresh.unlink()
     return path.read_text().strip()
+
+
+def read_secret(path: Path, where: str) -> str:
+    """A word that somebody laid into a file of his own: nobody else may read it."""
+    path = path.expanduser()
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise SettingsError(f"{where}: {path} may be read by others (mode {mode:04o}); run: chmod 600 {path}")
+        word = path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{where}: {path}: {error.strerror}; write the secret into it, mode 0600") from None
+    if not word:
+        raise SettingsError(f"{where}: {path}: nothing is there; write the secret into it")
+    return word
 
 
 def _path(given: Path | str | None, variable: str) -> Path | None:

@@ -5,7 +5,6 @@ Times are the session clock's, as the exchange stamps orders and trades; `inbox.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
@@ -19,12 +18,13 @@ from sqlalchemy import RowMapping, Table, bindparam, delete, func, insert, or_, 
 from arbig.domain.messages import CommandType, Detail, Direction, Exchange, Offset, OrderType, Status, TradeData
 from arbig.domain.orders import OrderState, Stage
 from arbig.store import tables
-from arbig.store.database import Database, Prepared
+from arbig.store.database import Database, Driver, Prepared
+from arbig.store.faults import Contradiction
 
 T = TypeVar("T")
 ANSWERS_KEPT = timedelta(days=30)
 
-Also = Callable[[sqlite3.Connection], None]
+Also = Callable[[Driver], None]
 """Writes something more into the same transaction."""
 
 
@@ -89,7 +89,7 @@ class OrderStore:
                     _INSERT_ORDER.execute(connection, _row_of(state))
                 for message in outgoing:
                     _INSERT_OUTGOING.execute(connection, asdict(message))
-        except sqlite3.IntegrityError:
+        except Contradiction:
             if self.answer(received.request_id) is None:
                 raise
             return False
@@ -117,6 +117,14 @@ class OrderStore:
         query = select(box.received_at, box.messages).where(*cancels).order_by(box.received_at)
         with self.database.reading() as connection:
             return [(row.received_at, row.messages) for row in connection.execute(query)]
+
+    def cancels_asked(self) -> set[str]:
+        """Orders whose cancel was passed on, as far back as messages are kept."""
+        box = tables.outbox.c
+        word = func.instr(box.payload, CommandType.CANCEL_ORDER.encode())
+        with self.database.reading() as connection:
+            payloads = connection.scalars(select(box.payload).where(box.stream == "stream:cmd", word > 0)).all()
+        return {msgspec.json.decode(payload).get("order_request_id", "") for payload in payloads}
 
     def received(self, trading_day: date) -> list[Received]:
         """What came in on a trading day, oldest first; for thirty days after it."""
@@ -185,7 +193,7 @@ class OrderStore:
                 put_book(connection, book)
                 if also is not None:
                     also(connection)
-        except sqlite3.IntegrityError:
+        except Contradiction:
             if not self._is_known(trade):
                 raise
             return False
@@ -418,7 +426,7 @@ def _grouped(trades: Iterable[TradeData], name: Callable[[TradeData], str | None
     return found
 
 
-def _upsert(connection: sqlite3.Connection, state: OrderState) -> None:
+def _upsert(connection: Driver, state: OrderState) -> None:
     row = _row_of(state)
     change = _UPDATE_BY_REQUEST if state.request_id else _UPDATE_BY_ORDER
     keys = {"key_request_id": row["request_id"], "key_order_id": row["order_id"]}
@@ -443,13 +451,13 @@ def _trade_of(row: RowMapping) -> TradeData:
     )
 
 
-def put_book(connection: sqlite3.Connection, book: Mapping[str, Any]) -> None:
+def put_book(connection: Driver, book: Mapping[str, Any]) -> None:
     """Part of the caller's transaction."""
     keys = {f"key_{name}": book[name] for name in _BOOK_KEY}
     if not _UPDATE_BOOK.execute(connection, {**book, **keys}):
         _INSERT_BOOK.execute(connection, book)
 
 
-def put_outgoing(connection: sqlite3.Connection, message: Outgoing) -> None:
+def put_outgoing(connection: Driver, message: Outgoing) -> None:
     """Part of the caller's transaction."""
     _INSERT_OUTGOING.execute(connection, asdict(message))

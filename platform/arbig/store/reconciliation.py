@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from datetime import datetime as Time
@@ -14,7 +13,7 @@ from msgspec.structs import asdict
 from sqlalchemy import bindparam, func, insert, select, update
 
 from arbig.store import tables
-from arbig.store.database import Database, Prepared
+from arbig.store.database import Database, Driver, Prepared
 from arbig.store.orders import Outgoing, put_book, put_outgoing
 
 
@@ -182,6 +181,6 @@ _INSERT_CHANGE = Prepared(
 )
 
 
-def put_change(connection: sqlite3.Connection, change: BookChange) -> None:
+def put_change(connection: Driver, change: BookChange) -> None:
     """Part of the caller's transaction."""
     _INSERT_CHANGE.execute(connection, asdict(change))

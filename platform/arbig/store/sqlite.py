@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from arbig.store.faults import StoreError as StoreError
+
 PRAGMAS = (
     "page_size=2048",  # of a new file: a commit writes every page that it touches, whole
     "journal_mode=WAL",
@@ -32,10 +34,6 @@ MENDS = (
     ("malformed", "is damaged: move it away or restore a copy, then start again"),
     ("not a database", "is not a database: move it away, then start again"),
 )
-
-
-class StoreError(RuntimeError):
-    """The database cannot be used: which file, what was found, what mends it."""
 
 
 def explained(path: Path, error: BaseException) -> StoreError:

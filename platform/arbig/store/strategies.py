@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,11 +28,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from arbig.domain.messages import OrderRequest, decode, encode
 from arbig.domain.template import StopOrder, StopOrderStatus
-from arbig.store.database import Database, StoreError
+from arbig.store.database import Database, Numbered
+from arbig.store.place import Place
 
 SCHEMA = 4
 KEPT_APPLIED = 200_000  # some trading days of entries
@@ -164,6 +163,9 @@ class PredictionRow:
     milliseconds: float
 
 
+BOOK = Numbered(metadata, SCHEMA)
+
+
 @dataclass(frozen=True)
 class Run:
     """One strategy's run as it was last written down."""
@@ -237,20 +239,16 @@ class StrategyStore:
             self._applied: set[str] = set(connection.scalars(select(applied.c.event_id)))
 
     @classmethod
-    def open(cls, path: Path) -> StrategyStore:
-        """Open or make the file. Raises StoreError."""
+    def open(cls, place: Place) -> StrategyStore:
+        """Open or make the book. Raises StoreError."""
+        database = Database.open(place, BOOK)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{path.parent} cannot be made: {error.strerror}: make its parent writable") from error
-        database = Database(path)
-        with database.transaction() as connection:
-            found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if found > SCHEMA:
-                raise StoreError(f"{path} has schema {found}, newer than this build's {SCHEMA}: update arbig")
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
-        return cls(database)
+            store = cls(database)
+            store.trim()
+        except BaseException:
+            database.close()
+            raise
+        return store
 
     def close(self) -> None:
         self._database.close()
@@ -280,6 +278,7 @@ class StrategyStore:
             "params_hash": run.params_hash,
             "began": run.began.isoformat(),
         }
+        upsert = self._database.upsert
         with self._database.transaction() as connection:
             connection.execute(
                 upsert(runs)
@@ -346,7 +345,7 @@ class StrategyStore:
             self._applied.add(effects.event_id)
 
     def _write(self, connection: Connection, effects: Effects) -> None:
-        name = effects.strategy_name
+        name, upsert = effects.strategy_name, self._database.upsert
         if effects.event_id is not None:
             at = effects.at.isoformat() if effects.at else ""
             connection.execute(insert(applied).values(event_id=effects.event_id, entry_id=effects.entry_id, at=at))

@@ -77,7 +77,8 @@ orders = Table(
     Index("orders_by_day", "account_id", "trading_day", "status"),
 )
 
-Index("orders_by_parent", orders.c.parent_id, sqlite_where=orders.c.parent_id.is_not(None))
+_is_child = orders.c.parent_id.is_not(None)
+Index("orders_by_parent", orders.c.parent_id, sqlite_where=_is_child, postgresql_where=_is_child)
 
 trades = Table(
     "trades",

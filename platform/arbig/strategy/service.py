@@ -23,8 +23,7 @@ from arbig.runtime.deployment import Binding, Deployment, Edit
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
-from arbig.runtime.settings import Settings, SettingsError
-from arbig.store.database import StoreError
+from arbig.runtime.settings import Settings
 from arbig.store.strategies import StrategyStore
 from arbig.strategy.deployment import Deployed, Deployer, Refused
 from arbig.strategy.engine import Ask, StrategyEngine
@@ -71,11 +70,7 @@ class StrategyService(Service):
         return await call(self.settings, service, method, path, **rest)
 
     async def start(self) -> None:
-        try:
-            self.store = StrategyStore.open(self.settings.data / "db" / "strategy.db")
-            self.store.trim()
-        except StoreError as error:
-            raise SettingsError(str(error)) from None
+        self.store = await self.opened(self.settings.database(self.name), StrategyStore.open)
         house = House(
             self.settings,
             self.bus,

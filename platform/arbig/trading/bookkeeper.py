@@ -4,7 +4,6 @@ that says who, what and why, and each that concerns a strategy is told to it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import date
 
@@ -13,6 +12,7 @@ from msgspec.structs import asdict
 from arbig.bus.topics import EVENT, TRADING
 from arbig.domain.messages import Direction, EventData, EventType, Exchange, encode
 from arbig.runtime.clock import Clock
+from arbig.store.database import Driver
 from arbig.store.orders import OrderStore, Outgoing, put_outgoing
 from arbig.store.reconciliation import BookChange, ChangeKind, ReconciliationStore, put_change
 from arbig.trading.books import UNASSIGNED, Book
@@ -84,9 +84,7 @@ class Bookkeeper:
         """What the strategies hear of it."""
         return [self._told(change) for change in changes if change.strategy_name != UNASSIGNED]
 
-    def with_trade(
-        self, changes: Sequence[BookChange], told: Sequence[Outgoing], connection: sqlite3.Connection
-    ) -> None:
+    def with_trade(self, changes: Sequence[BookChange], told: Sequence[Outgoing], connection: Driver) -> None:
         """Rows and words into the transaction of a trade, whose book has the lots already."""
         for change in changes:
             put_change(connection, change)

@@ -47,7 +47,7 @@ from arbig.runtime.crash import crash_point
 from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
-from arbig.runtime.settings import Settings, SettingsError
+from arbig.runtime.settings import Settings
 from arbig.store.database import Database, StoreError
 from arbig.store.equity import EquityStore
 from arbig.store.flattens import FlattenStore
@@ -61,6 +61,7 @@ from arbig.trading.activity import Activity
 from arbig.trading.auditor import Auditor
 from arbig.trading.bookkeeper import Bookkeeper
 from arbig.trading.books import Book
+from arbig.trading.canceller import Canceller
 from arbig.trading.chaser import CANCELS_A_SECOND
 from arbig.trading.differences import lots_of
 from arbig.trading.equity import EquityRecorder, add_history
@@ -134,7 +135,7 @@ class TradingService(Service):
     # ---- life -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        self._open()
+        self._open(await self.opened(self.settings.database(TRADING), Database.open))
         self.spawn(self._listen(), "ticks")
         await self._is_listening.wait()
         await self._until_answered(self._read_clock)
@@ -153,16 +154,15 @@ class TradingService(Service):
         self.spawn(self._cancel_while_halted(), "halt")
         self.spawn(self.flattener.run_for_ever(), "flatten")
         self.spawn(self.roller.run_for_ever(), "roll")
+        self.canceller.load(self.store.cancels_asked())
+        self.spawn(self.canceller.run_for_ever(), "cancels")
         self.spawn(self.pursuer.run_for_ever(), "intents")
         self.spawn(self._say_for_ever(), "events")
 
-    def _open(self) -> None:
+    def _open(self, database: Database) -> None:
+        self.database = database
         self.risk, instruments = load_risk(self.settings), load_instruments(self.settings)
         self.calendar = calendar = load_calendar(self.settings)
-        try:
-            self.database = Database.open(self.settings.data / "db" / "trading.db")
-        except StoreError as error:
-            raise SettingsError(str(error)) from None
         self.is_open = True
         self.store = OrderStore(self.database, self.account_id)
         self.snapshots = SnapshotStore(self.database, self.account_id)
@@ -231,6 +231,7 @@ class TradingService(Service):
             self._subscribe,
             self.settings.gateway != "sim" and self.settings.mode == "live",
         )
+        self.canceller = Canceller(self.orders, self.cancel, self.flattener.closed, self.clock)
         self.roller = Roller(
             RollStore(self.database, self.account_id),
             self.keeper,
@@ -292,6 +293,11 @@ class TradingService(Service):
             "contradictions": self.orders.illegal,
             "flattens": [f"{job.scope}: {job.state}, {job.detail}" for job in self.flattener.running],
             "intents": [f"{intent.words}: {intent.state}, {intent.detail}" for intent in self.pursuer.running],
+            "cancels": [
+                f"cancel of {order.volume - order.traded} {order.symbol}: WAITING, {closed}"
+                for order, closed in self.canceller.waiting
+                if closed is not None
+            ],
             "rolls": [f"{job.scope}: {job.state}, {job.detail}" for job in self.roller.running],
             "fault": self.fault,
             "alarms": [*self.sweeper.alarms, *self.auditor.alarms, *self.stale],
@@ -317,7 +323,7 @@ class TradingService(Service):
             try:
                 await step()
                 return
-            except (CallError, BusError) as error:
+            except (CallError, BusError, StoreError) as error:
                 log.warning("%s; asking again", error)
                 await self.clock.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
                 attempt += 1
