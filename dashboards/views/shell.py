@@ -10,12 +10,14 @@ from views import tables
 from views.board import Board
 from views.pages.chart import ChartPage
 from views.pages.overview import Overview
+from views.pages.research import ResearchPage
+from views.pages.strategies import StrategiesPage
 from views.parts import Head
 from views.visit import Changes, Page, Taste, Visit
 from views.words import Language
 
 LOOK_MILLISECONDS = 250
-PAGES: tuple[type[Page], ...] = (Overview, ChartPage)
+PAGES: tuple[type[Page], ...] = (Overview, ChartPage, StrategiesPage, ResearchPage)
 HEAD_WORDS = (
     "halt", "halt_ask", "halt_do", "resume", "resume_ask", "resume_do", "reason", "cancel_it", "log_out", "age",
     "viewer", "more", "colours_cn", "colours_west", "dark", "light",

@@ -83,6 +83,7 @@ class Strategy(Answer, frozen=True, kw_only=True):
     pos: int | dict[str, int] = 0
     parameters: dict[str, Any] = {}
     variables: dict[str, Any] = {}
+    risk: dict[str, Any] = {}
     stop_orders: list[dict[str, Any]] = []
     error: str | None = None
     traceback: str | None = None
