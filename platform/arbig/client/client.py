@@ -222,6 +222,11 @@ class ArbigClient:
         given = {name: value for name, value in wish.items() if value is not None}
         return await self._ask("POST", "/rolls", dict[str, Any], json=given)
 
+    async def cancels(self) -> list[dict[str, Any]]:
+        """Orders that somebody wants gone and that still work."""
+        found: list[dict[str, Any]] = (await self._get("/cancels", dict[str, Any]))["cancels"]
+        return found
+
     async def rolls(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await self._get("/rolls", dict[str, Any]))["rolls"]
         return found

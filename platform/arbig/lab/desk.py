@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from arbig.domain.messages import TradeData
+    from arbig.lab.cancelling import Cancel
     from arbig.lab.cockpit import Cockpit
     from arbig.lab.comparison import Comparison
     from arbig.lab.deploying import Deployed, Flatten
@@ -403,6 +404,13 @@ class Desk:
         """No new order leaves the house, those that work are cancelled; what Trading and Gateway answered. A person
         lifts it again: `arbig resume`, or the console."""
         return self.live.ask(lambda client: client.halt(reason))
+
+    def cancel(self, order_id: str) -> Cancel:
+        """This order shall be gone; by order id or request id. In a break or an auction it waits visibly and is asked
+        again, and it is over only when the counter says so: `.state`, `.detail`, `.wait()`."""
+        from arbig.lab import cancelling
+
+        return cancelling.cancel(self, order_id)
 
     def flatten(self, strategy_name: str | None = None, symbol: str | None = None, reason: str = "") -> Flatten:
         """Close a strategy's lots, a contract's, or (without both) everything; the account is REDUCING meanwhile.

@@ -62,7 +62,11 @@ def house_status(settings: Settings, services: Sequence[ServiceStatus] | None = 
         "lamps": lamps,
         **{name: trading.get(name) for name in COUNTED},
         **{name: gateway.get(name) for name in CLOCK},
-        "flattens": [*(f"flatten of {line}" for line in trading.get("flattens", ())), *trading.get("rolls", ())],
+        "flattens": [
+            *(f"flatten of {line}" for line in trading.get("flattens", ())),
+            *trading.get("rolls", ()),
+            *trading.get("cancels", ()),
+        ],
         "alarms": [
             *_stricter(trading),
             *_dark(lamps),

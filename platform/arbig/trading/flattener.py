@@ -120,6 +120,10 @@ class Flattener:
             sides[side] = sides.get(side, 0) + volume
         return [{"symbol": symbol, "direction": held, "volume": volume} for (symbol, held), volume in sides.items()]
 
+    def closed(self, symbol: str) -> str | None:
+        """Why nothing can be done in a contract now."""
+        return self._chaser.closed(symbol)
+
     # ---- its own life ---------------------------------------------------------------------------------------------
 
     async def run_for_ever(self) -> None:

@@ -133,7 +133,31 @@ def add(app: FastAPI, trading: TradingService) -> None:
         working = [leg for leg in legs if leg.is_active]
         if not working:
             raise HTTPException(409, f"{name}: is {legs[0].status} already, there is nothing to cancel")
-        return await _submitted(trading.cancel_request(legs[0]), trading)
+        answer = await _submitted(trading.cancel_request(legs[0]), trading)
+        if answer.status_code != 202:
+            return answer
+        for leg in working:
+            trading.canceller.want(leg.request_id)
+        waits = next(filter(None, map(trading.canceller.why, working)), None)
+        shown = msgspec.json.decode(bytes(answer.body)) | ({} if waits is None else {"detail": waits})
+        return Response(msgspec.json.encode(shown), 202, media_type="application/json")
+
+    @app.get("/cancels")
+    async def cancels() -> dict[str, object]:
+        """What somebody wants gone and still works."""
+        return {
+            "cancels": [
+                {
+                    "order_id": order.order_id,
+                    "request_id": order.request_id,
+                    "strategy_name": order.strategy_name,
+                    "symbol": order.symbol,
+                    "state": "CANCELLING" if closed is None else "WAITING",
+                    "detail": trading.canceller.why(order),
+                }
+                for order, closed in trading.canceller.waiting
+            ]
+        }
 
     @app.get("/state")
     async def state() -> dict[str, object]:

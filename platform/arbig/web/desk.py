@@ -48,6 +48,11 @@ def desk_of(settings: Settings) -> APIRouter:
         naive = since.replace(tzinfo=None).isoformat(timespec="milliseconds") if since else None
         return await ask("market", "GET", f"/ticks/{symbol}/tape", limit=limit, since=naive, seq=seq)
 
+    @router.get("/cancels", tags=["trading"])
+    async def cancels() -> Any:
+        """Orders that somebody wants gone and that still work, and what they wait for."""
+        return await ask("trading", "GET", "/cancels")
+
     @router.get("/rolls", tags=["strategies"])
     async def rolls() -> Any:
         return await ask("trading", "GET", "/rolls")
