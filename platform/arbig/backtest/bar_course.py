@@ -65,6 +65,8 @@ class BarMarket(Market):
         self.row = self.days[0].start - 1 if self.days else -1
         self.has_night = False
         self._phases: dict[tuple[bool, int, int], Phase] = {}
+        self._spanned = -1
+        self._span: tuple[Time, Time]
 
     def begin(self, day: TradingDay) -> None:
         sessions = self.sessions
@@ -82,6 +84,13 @@ class BarMarket(Market):
 
     def play(self, start: int, stop: int) -> Iterator[BarData]:
         return self.feed.play(start, stop)
+
+    def span(self, index: int) -> tuple[Time, Time]:
+        """When a row of the day began and when it was over."""
+        if self._spanned != (spanned := self.first + index):
+            start = self.times[index].replace(tzinfo=SHANGHAI)
+            self._spanned, self._span = spanned, (start, start + self.length)
+        return self._span
 
     def phase_at(self, moment: Time) -> Phase:
         """As the sessions say, remembered by the clock: days with a night are alike, and so are those without."""
@@ -141,8 +150,8 @@ class BarSeat(Seat):
         index = market.row - market.first
         if index < 0 or not market.times:
             return market.row_time(max(market.row, 0))
-        start = market.times[index].replace(tzinfo=SHANGHAI)
-        return start if self.is_inside else start + market.length
+        start, end = market.span(index)
+        return start if self.is_inside else end
 
     @property
     def stop_time(self) -> Time | None:

@@ -136,11 +136,15 @@ class Money:
     def _sum(self) -> None:
         account = self.account
         self.cash = account.pre_balance + account.close_profit - account.commission
-        self.exposure = {}
+        exposure: dict[str, float] = {}
         for symbol, holding in account.holdings.items():
-            size = self.instruments[symbol].size
-            for side in Direction:
-                for lots in holding.side(side).lots:
-                    amount = side.sign * lots.volume * size
-                    self.exposure[symbol] = self.exposure.get(symbol, 0.0) + amount
-                    self.cash -= amount * lots.mark
+            held, value = 0, 0.0
+            for side, sign in ((holding.long, 1), (holding.short, -1)):
+                for lots in side.lots:
+                    held += sign * lots.volume
+                    value += sign * lots.volume * lots.mark
+            if held or value:
+                size = self.instruments[symbol].size
+                exposure[symbol] = held * size
+                self.cash -= value * size
+        self.exposure = exposure

@@ -21,15 +21,11 @@ class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def of(self, offset: Offset) -> tuple[float, float]:
         """(yuan a lot, rate) for an offset; plain CLOSE pays what closing yesterday's lots pays."""
-        return getattr(self, f"{_KIND[offset]}_by_lot"), getattr(self, f"{_KIND[offset]}_by_rate")
-
-
-_KIND = {
-    Offset.OPEN: "open",
-    Offset.CLOSE: "close",
-    Offset.CLOSEYESTERDAY: "close",
-    Offset.CLOSETODAY: "close_today",
-}
+        if offset is Offset.OPEN:
+            return self.open_by_lot, self.open_by_rate
+        if offset is Offset.CLOSETODAY:
+            return self.close_today_by_lot, self.close_today_by_rate
+        return self.close_by_lot, self.close_by_rate
 
 
 def commission(fees: FeeSchedule, size: float, offset: Offset, price: float, volume: int) -> float:

@@ -79,10 +79,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         """The account after a fill. Raises NotHeld when a close takes more than is held."""
         holding = self.holding(instrument)
         closed = holding.closed_by(trade)
+        holdings = {**self.holdings, holding.symbol: holding.after(trade)}
+        commission = self.commission + trade_commission(trade, closed, instrument)
+        if not closed:
+            return replace(self, holdings=holdings, commission=commission)
         side = trade.direction.opposite
         return replace(
-            self.with_holding(holding.after(trade)),
-            commission=self.commission + trade_commission(trade, closed, instrument),
+            self,
+            holdings=holdings,
+            commission=commission,
             close_profit=self.close_profit
             + sum(profit(side, instrument.size, lots.volume, lots.mark, trade.price) for lots, _ in closed),
             close_profit_by_trade=self.close_profit_by_trade

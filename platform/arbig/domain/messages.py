@@ -23,16 +23,15 @@ GATEWAY = "ARBIG"
 
 
 class Direction(StrEnum):
+    opposite: Direction
+    sign: int
+
     LONG = "LONG"
     SHORT = "SHORT"
 
-    @property
-    def opposite(self) -> Direction:
-        return Direction.SHORT if self is Direction.LONG else Direction.LONG
 
-    @property
-    def sign(self) -> int:
-        return 1 if self is Direction.LONG else -1
+Direction.LONG.opposite, Direction.LONG.sign = Direction.SHORT, 1
+Direction.SHORT.opposite, Direction.SHORT.sign = Direction.LONG, -1
 
 
 class Offset(StrEnum):

@@ -31,6 +31,13 @@ class Lots(msgspec.Struct, frozen=True):
     mark: float
 
 
+def _volume(lots: tuple[Lots, ...]) -> int:
+    volume = 0
+    for one in lots:  # asked at every order of a backtest: twice as quick as sum() over so few
+        volume += one.volume
+    return volume
+
+
 class ClosedLots(NamedTuple):
     """A part of a close: the lots it took, and whether they were today's."""
 
@@ -48,11 +55,11 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def today(self) -> int:
-        return sum(lots.volume for lots in self.today_lots)
+        return _volume(self.today_lots)
 
     @property
     def yesterday(self) -> int:
-        return sum(lots.volume for lots in self.yesterday_lots)
+        return _volume(self.yesterday_lots)
 
     @property
     def volume(self) -> int:
