@@ -30,8 +30,11 @@ from arbig.runtime.loader import load_class
 SYMBOL, FIRST_DAY = "au2512", date(2024, 11, 18)
 WARMUP_DAYS = 20
 SYMBOLS_IN_MEMORY = 50
-TWIN_IMPORT = ("from arbig import", "from vnpy_ctastrategy import")
-"""MaRsi for vnpy's engine: the same file, its one import of ours turned into vnpy's."""
+TWIN_IMPORTS = (
+    ("from arbig import ArrayManager, BarData, CtaTemplate, Range", "from arbig import Range"),
+    ("class MaRsiStrategy", "from vnpy_ctastrategy import ArrayManager, BarData, CtaTemplate\n\n\nclass MaRsiStrategy"),
+)
+"""MaRsi for vnpy's engine: the same file, its template and its array manager vnpy's."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,12 @@ def _candidates(desk: Desk, place: Path) -> list[Candidate]:
         found.append(Candidate(name, load_class(file, name), peer.strategy_class(file, name)))
     file = desk.settings.root / "strategies" / "ma_rsi.py"
     twin = place / "ma_rsi_for_vnpy.py"
-    twin.write_text(file.read_text(encoding="utf-8").replace(*TWIN_IMPORT), encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
+    for ours, theirs in TWIN_IMPORTS:
+        if ours not in text:
+            raise BenchFailed(f"{file}: found no {ours!r}; vnpy's engine is given this file with vnpy's imports")
+        text = text.replace(ours, theirs, 1)
+    twin.write_text(text, encoding="utf-8")
     return [
         *found,
         Candidate("MaRsiStrategy", load_class(file, "MaRsiStrategy"), peer.strategy_class(twin, "MaRsiStrategy")),
