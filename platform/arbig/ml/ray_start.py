@@ -9,13 +9,14 @@ from arbig.ml.sets import SetError
 from arbig.runtime.reach import check_reachable
 
 SETTINGS = {
-    "RAY_raylet_start_wait_time_s": "120",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 STORE_BYTES = 200_000_000
+TRIES = 3
+"""Ray gives a part of itself 15 seconds to start, which a busy machine may need more of."""
 
 
 def begun(address: str = "local", cpus: int | None = None) -> Any:
@@ -34,7 +35,19 @@ def begun(address: str = "local", cpus: int | None = None) -> Any:
         words |= {"_node_ip_address": "127.0.0.1"}
     try:
         check_reachable(address)
-        ray.init(address=address, **words)
+        _started(ray, address, words)
     except Exception as error:
         raise SetError(f"ray: no cluster at {address!r}: {str(error).splitlines()[0]}") from None
     return ray
+
+
+def _started(ray: Any, address: str, words: dict[str, Any]) -> None:
+    for left in reversed(range(TRIES if address == "local" else 1)):
+        try:
+            ray.init(address=address, **words)
+        except Exception:
+            ray.shutdown()
+            if not left:
+                raise
+        else:
+            return
