@@ -1,30 +1,34 @@
 const parts = cell => Array.isArray(cell) ? cell : [cell, ''];
-function button(model, row, cell, td) {
-  const [text, kind, action] = cell;
-  const made = document.createElement('button');
-  made.textContent = text;
-  made.dataset.action = action;
+function button(model, root, key, [text, kind, action]) {
+  const node = made('button', kind === 'danger' ? 'danger' : '', text), form = model.forms[action];
+  node.dataset.action = action;
+  const send = values => {
+    model.send_msg({action, key, values});
+    node.disabled = true;
+    setTimeout(() => { node.disabled = false; }, 1200); };
   let armed = kind !== 'twice';
-  made.onclick = () => {
-    if (armed) { model.send_msg({action, key: row[0]}); made.disabled = true;
-                 setTimeout(() => { made.disabled = false; }, 1500); }
-    else { armed = true; made.className = 'sure'; made.textContent = model.sure;
-           setTimeout(() => { armed = false; made.className = ''; made.textContent = text; }, 3000); }
-  };
-  td.replaceChildren(made);
+  node.onclick = () => {
+    if (form) ask(root, form, model.back, send);
+    else if (armed) send();
+    else { armed = true; node.className = 'sure'; node.textContent = model.sure;
+           setTimeout(() => { armed = false; node.className = ''; node.textContent = text; }, 3000); } };
+  return node;
+}
+function link(text, href) {
+  const node = made('a', '', text);
+  node.href = href.replace('{host}', location.hostname); node.target = '_blank'; node.rel = 'noopener';
+  return node;
 }
 export function render({model}) {
-  const tile = document.createElement('div');
-  tile.className = 'tile';
-  tile.innerHTML = '<div class="title"><span></span><small></small><i></i></div>' +
-    '<div class="rows"><table><thead><tr></tr></thead><tbody></tbody></table><div class="empty"></div></div>';
-  const [title, count, age] = tile.firstChild.children;
-  const head = tile.querySelector('thead tr'), body = tile.querySelector('tbody'), empty = tile.querySelector('.empty');
+  const tile = made('div', 'tile'), title = made('div', 'title'), name = made('span'), count = made('small'), age = made('i');
+  const rows = made('div', 'rows'), table = made('table'), empty = made('div', 'empty');
+  const head = table.createTHead().insertRow(), body = table.createTBody();
+  rows.append(table, empty); tile.append(title, rows);
   const drawHead = () => {
-    title.textContent = model.title;
+    name.textContent = model.title;
+    title.replaceChildren(name, count, age, ...model.tools.map(tool => button(model, tile, '', tool)));
     empty.textContent = model.empty;
-    head.replaceChildren(...model.columns.map(([text, kind]) => {
-      const th = document.createElement('th'); th.textContent = text; th.className = kind; return th; }));
+    head.replaceChildren(...model.columns.map(([text, kind]) => made('th', kind, text)));
   };
   const drawRows = () => {
     const rows = model.rows;
@@ -40,24 +44,21 @@ export function render({model}) {
         const mark = row[0] + JSON.stringify(cell);
         if (td.mark === mark) return;
         td.mark = mark;
-        const [text, kind, action] = parts(cell);
-        td.className = (model.columns[c] || ['', ''])[1] + ' ' + (action ? '' : kind);
-        if (action) button(model, row, cell, td); else { td.textContent = text; td.title = text; }
+        const column = (model.columns[c] || ['', ''])[1];
+        if (Array.isArray(cell[0])) {
+          td.className = column; td.replaceChildren(...cell.map(each => button(model, tile, row[0], each))); return; }
+        const [text, kind, action, href] = parts(cell);
+        td.className = column + ' ' + (action ? '' : kind);
+        if (href) td.replaceChildren(link(text, href));
+        else if (action) td.replaceChildren(button(model, tile, row[0], cell));
+        else { td.textContent = text; td.title = text; }
       });
       while (tr.cells.length > row.length - 1) tr.deleteCell(-1);
     });
   };
-  const onAges = event => {
-    const seconds = event.detail[model.source];
-    if (seconds === undefined) return;
-    const shown = seconds < 600 ? seconds.toFixed(seconds < 10 ? 1 : 0) + ' s' : '—';
-    if (age.textContent !== shown) age.textContent = shown;
-    tile.classList.toggle('stale', seconds > 5);
-  };
-  window.addEventListener('ages', onAges);
-  model.on('remove', () => window.removeEventListener('ages', onAges));
   drawHead(); drawRows();
-  model.on(['title', 'columns', 'empty'], drawHead);
+  whenAged(model, tile, age);
+  model.on(['title', 'columns', 'empty', 'tools'], drawHead);
   model.on(['rows', 'note'], drawRows);
   return tile;
 }

@@ -1,22 +1,3 @@
-const made = (tag, kind, text) => {
-  const node = document.createElement(tag);
-  if (kind) node.className = kind;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
-function dialog(model, action) {
-  const box = made('dialog'), form = made('form'), reason = made('input'), foot = made('div');
-  const no = made('button', '', model.words.cancel_it), yes = made('button', 'halt ' + action, model.words[action + '_do']);
-  form.method = 'dialog'; no.type = 'button';
-  reason.placeholder = model.words.reason; reason.maxLength = 400; reason.name = 'reason';
-  no.onclick = () => box.close();
-  form.onsubmit = () => model.send_msg({action, reason: reason.value});
-  box.onclose = () => box.remove();
-  foot.append(no, yes);
-  form.append(made('p', '', model.words[action + '_ask']), reason, foot);
-  box.append(form);
-  return box;
-}
 export function render({model}) {
   const root = made('div'), bar = made('div', 'bar'), nav = made('nav'), lamp = made('div', 'lamp'), taste = made('div', 'taste');
   const light = made('i'), text = made('b'), age = made('span'), halt = made('button', 'halt'), view = made('span', 'view');
@@ -61,6 +42,7 @@ export function render({model}) {
     item.append(made('small', '', label), made('b', kind, value));
     return item; }));
   const drawAlarms = () => { alarm.textContent = model.alarms.join(' · '); };
+  alarm.onclick = () => alarm.classList.toggle('whole');
   const drawNotice = () => {
     clearTimeout(quiet);
     notice.textContent = model.notice[0];
@@ -91,8 +73,10 @@ export function render({model}) {
   language.onclick = () => wear(() => { model.language = model.language === 'zh' ? 'en' : 'zh'; });
   notice.onclick = () => { notice.textContent = ''; };
   halt.onclick = () => {
-    const box = dialog(model, halt.classList.contains('resume') ? 'resume' : 'halt');
-    root.append(box); box.showModal(); };
+    const action = halt.classList.contains('resume') ? 'resume' : 'halt', words = model.words;
+    const form = {ask: words[action + '_ask'], do: words[action + '_do'], kind: action === 'halt' ? 'danger' : 'resume',
+                  fields: [['reason', words.reason, 'text', '']]};
+    ask(root, form, words.cancel_it, ({reason}) => model.send_msg({action, reason})); };
   window.addEventListener('popstate', () => open(new URL(location).searchParams.get('page') || 'overview'));
 
   model.on('beat', () => { heard = performance.now(); watch(); });

@@ -61,6 +61,7 @@ class Board:
         self.series: dict[tuple[str, str], Series] = {}
         self.decimals: dict[str, int] = {}
         self.sizes: dict[str, float] = {}
+        self.price_ticks: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics: frozenset[str] = frozenset()
         self.tapes: dict[str, Tape] = {}
@@ -281,6 +282,7 @@ class Board:
                 tick = Decimal(str(contract["price_tick"])).normalize()
                 self.decimals[contract["symbol"]] = max(0, -int(tick.as_tuple().exponent))
                 self.sizes[contract["symbol"]] = contract["size"]
+                self.price_ticks[contract["symbol"]] = contract["price_tick"]
 
     async def subscribe(self, after: dict[str, str] | None = None) -> None:
         markets = {f"{kind}:{symbol}" for kind in ("tick", "bar") for symbol in self.symbols}

@@ -14,32 +14,119 @@ from panel.custom import JSComponent
 from panel.viewable import Viewable
 from theme import asset
 
+TILE = [asset("tile_head.css"), asset("dialog.css")]
+
 
 class Grid(JSComponent):
-    """A titled table. A cell is a text, or [text, class], or [text, class, action]: then it is a button, and one that
-    must be pressed twice when its class is `twice`."""
+    """A titled table. A cell is a text, or [text, class], or [text, class, action]: then it is a button; a list of
+    such is several. A button of class `twice` must be pressed twice; one whose action has a form asks first.
+    [text, class, "", link] leads to another page."""
 
     title = param.String()
     note = param.String()
     empty = param.String()
     sure = param.String()
-    source = param.String(doc="whose age is shown: tick, or a service")
-    columns = param.List(doc="[title, class] each")
+    back = param.String()
+    source = param.String(doc="whose age is shown: tick, a service, or what is watched")
+    columns = param.List(doc="[title, class] each; class w wraps")
     rows = param.List(doc="[key, cell, cell, ...] each")
+    tools = param.List(doc="buttons beside the title, [text, class, action] each; their key is empty")
+    forms = param.Dict(default={}, doc="of an action: {ask, do, kind, typed, type, fields}, see dialog.js")
 
-    _stylesheets = [asset("grid.css")]
-    _esm = asset("grid.js")
+    _stylesheets = [*TILE, asset("grid.css")]
+    _esm = asset("dialog.js") + asset("grid.js")
 
-    def __init__(self, on_action: Callable[[str, str], None], **given: Any) -> None:
+    def __init__(
+        self,
+        on_action: Callable[[str, str], None],
+        on_form: Callable[[str, str, dict[str, str]], None] | None = None,
+        **given: Any,
+    ) -> None:
         super().__init__(sizing_mode="stretch_both", **given)
         self._on_action = on_action
+        self._on_form = on_form
 
     def show(self, rows: list[list[Any]], count: int | None = None) -> None:
         """`count` where not all rows are shown."""
         self.param.update(rows=rows, note=str(len(rows) if count is None else count) if rows else "")
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
-        self._on_action(str(msg["action"]), str(msg["key"]))
+        values = msg.get("values")
+        if values is None or self._on_form is None:
+            self._on_action(str(msg["action"]), str(msg["key"]))
+        else:
+            self._on_form(str(msg["action"]), str(msg["key"]), {name: str(value) for name, value in values.items()})
+
+
+class Facts(JSComponent):
+    """A titled list of figures. Class `big` makes one large; `ok ill wait off` are lamps."""
+
+    title = param.String()
+    source = param.String()
+    items = param.List(doc="[label, value, class] each")
+
+    _stylesheets = [*TILE, asset("facts.css")]
+    _esm = asset("dialog.js") + asset("facts.js")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(sizing_mode="stretch_both", **given)
+
+
+class Curve(JSComponent):
+    """A line of amounts over times, above or below a base."""
+
+    title = param.String()
+    source = param.String()
+    empty = param.String()
+    times = param.List(doc="texts")
+    values = param.List()
+    base = param.Number(default=0.0)
+
+    _stylesheets = [*TILE, asset("curve.css")]
+    _esm = asset("dialog.js") + asset("curve.js")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(sizing_mode="stretch_both", **given)
+
+
+class Filter(JSComponent):
+    """Which log lines: of a service, from a level on, with a word."""
+
+    services = param.List(doc="[value, text] each")
+    levels = param.List(doc="[value, text] each")
+    hint = param.String()
+    service = param.String()
+    level = param.String(default="info")
+    grep = param.String()
+
+    _stylesheets = [asset("filter.css")]
+    _esm = asset("dialog.js") + asset("filter.js")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(sizing_mode="stretch_width", **given)
+
+
+class Ticket(JSComponent):
+    """A person's order: written in the browser, looked at by `on_preview` whenever it changes, sent by `on_send`."""
+
+    words = param.Dict(default={})
+    role = param.String()
+    source = param.String(default="tick")
+    symbols = param.List()
+    symbol = param.String()
+    quote = param.Dict(default={}, doc="symbol bid_price bid_volume ask_price ask_volume tick decimals")
+    wish = param.Dict(default={}, doc="symbol direction offset price volume: written into the ticket from outside")
+    preview = param.Dict(default={}, doc="{lines: [label, value, class]} or {refusal: [code, sentence]}")
+
+    _stylesheets = [*TILE, asset("ticket.css")]
+    _esm = asset("dialog.js") + asset("ticket.js")
+
+    def __init__(self, on_preview: Callable[[Any], None], on_send: Callable[[Any], None], **given: Any) -> None:
+        super().__init__(sizing_mode="stretch_both", **given)
+        self._deeds = {"preview": on_preview, "send": on_send}
+
+    def _handle_msg(self, msg: dict[str, Any]) -> None:
+        self._deeds[msg["action"]](msg["wish"])
 
 
 class Head(JSComponent):
@@ -64,8 +151,8 @@ class Head(JSComponent):
     notice = param.List(default=["", False], doc="[text, whether it is an error]")
     leave = param.String(doc="link")
 
-    _stylesheets = [asset("head.css")]
-    _esm = asset("head.js")
+    _stylesheets = [asset("head.css"), asset("dialog.css")]
+    _esm = asset("dialog.js") + asset("head.js")
 
     def __init__(self, on_action: Callable[[str, str], None], **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)

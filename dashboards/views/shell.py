@@ -9,15 +9,18 @@ from theme import asset
 from views import tables
 from views.board import Board
 from views.pages.chart import ChartPage
+from views.pages.notebooks import Notebooks
 from views.pages.overview import Overview
 from views.pages.research import ResearchPage
+from views.pages.services import Services
 from views.pages.strategies import StrategiesPage
+from views.pages.trade import Trade
 from views.parts import Head
 from views.visit import Changes, Page, Taste, Visit
 from views.words import Language
 
 LOOK_MILLISECONDS = 250
-PAGES: tuple[type[Page], ...] = (Overview, ChartPage, StrategiesPage, ResearchPage)
+PAGES: tuple[type[Page], ...] = (Overview, ChartPage, Trade, StrategiesPage, Services, ResearchPage, Notebooks)
 HEAD_WORDS = (
     "halt", "halt_ask", "halt_do", "resume", "resume_ask", "resume_do", "reason", "cancel_it", "log_out", "age",
     "viewer", "more", "colours_cn", "colours_west", "dark", "light",
@@ -86,7 +89,11 @@ class Shell:
 
     def _refresh_head(self) -> None:
         board, word = self._board, self._visit.words()
-        given: dict[str, Any] = {"lamp": tables.lamp_of(board, word), "ages": board.ages(), "beat": self.head.beat + 1}
+        given: dict[str, Any] = {
+            "lamp": tables.lamp_of(board, word),
+            "ages": board.ages() | self._visit.watch.ages(),
+            "beat": self.head.beat + 1,
+        }
         revisions = board.revisions
         if self._changes.changed("head", *(revisions[part] for part in ("heartbeat", "account", "status", "trouble"))):
             status = board.status

@@ -9,6 +9,7 @@ from typing import Protocol
 from panel.viewable import Viewable
 from theme import Palette, palette
 from views.board import Board
+from views.watch import Watch, watch_of
 from views.words import Language, Words
 
 from arbig.client.client import ClientError
@@ -53,6 +54,11 @@ class Visit:
     @property
     def language(self) -> Language:
         return self.taste.language
+
+    @property
+    def watch(self) -> Watch:
+        """What is asked over HTTP while a page looks at it."""
+        return watch_of(self.board)
 
     @property
     def palette(self) -> Palette:

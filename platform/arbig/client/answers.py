@@ -114,6 +114,7 @@ class House(Answer, frozen=True, kw_only=True):
 
     services: list[ServiceState]
     connection: str | None = None
+    lamps: dict[str, dict[str, Any]] = {}
     trading_state: str | None = None
     trading_reason: str | None = None
     trading_since: str | None = None

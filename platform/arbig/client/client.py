@@ -77,6 +77,14 @@ class ArbigClient:
     async def status(self) -> House:
         return await self._get("/status", House)
 
+    async def health(self) -> dict[str, Any]:
+        """`services`, each with its own status and `answer_ms`; `streams`, each group's lag, pending and lost."""
+        return await self._get("/health", dict[str, Any])
+
+    async def alerts(self) -> dict[str, Any]:
+        """`targets` and what they were `sent`."""
+        return await self._get("/alerts", dict[str, Any])
+
     async def tick(self, symbol: str) -> LastTick:
         return await self._get(f"/ticks/{symbol}", LastTick)
 
@@ -233,6 +241,10 @@ class ArbigClient:
 
     async def stop_roll(self, job_id: str) -> dict[str, Any]:
         return await self._ask("DELETE", f"/rolls/{job_id}", dict[str, Any])
+
+    async def test_alerts(self, target: str | None = None) -> dict[str, Any]:
+        """A test message to one target or to all, and what each answered."""
+        return await self._ask("POST", "/alerts/test", dict[str, Any], json={"target": target})
 
     async def control_service(self, name: str, action: str) -> dict[str, Any]:
         return await self._ask("POST", f"/services/{name}/{action}", dict[str, Any])

@@ -38,6 +38,7 @@ from arbig.web.description import description as description_of
 from arbig.web.desk import desk_of
 from arbig.web.door import SESSION_SECONDS, TRADER, Door, Role, cookie_name
 from arbig.web.guard import Guard, Visitor, who_of
+from arbig.web.health import health_of
 from arbig.web.hub import Away, Hub, Past, RequestError, Slow
 from arbig.web.pending import Pending
 from arbig.web.research import research_of
@@ -181,6 +182,7 @@ class WebService(Service):
         app.include_router(catalogue_of(self.settings))
         app.include_router(desk_of(self.settings))
         app.include_router(alert_routes(self.settings))
+        app.include_router(health_of(self.settings, self.bus, self.clock))
         app.mount(pages.DOC_ASSETS_URL, StaticFiles(directory=Path(pages.DOC_ASSETS)), name="assets")
         self._page_routes(app)
         self._log_in_routes(app)
