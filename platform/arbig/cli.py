@@ -290,6 +290,7 @@ def flatten(
     symbol: Annotated[str | None, typer.Option(help="Only this contract. 仅此合约。")] = None,
     reason: Annotated[str, typer.Option(help="Shown to everybody. 原因。")] = "asked for by a person",
     stop: Annotated[str | None, typer.Option(help="Stop the flatten of this id. 停止该任务。")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking. 不再询问。")] = False,
     data: Data = None,
 ) -> None:
     """Cancel, close, and ask the counter whether it is flat; the whole account when nothing is named. 一键平仓。"""
@@ -303,6 +304,13 @@ def flatten(
             typer.echo(f"{stop}: {ask(settings, 'trading', 'DELETE', f'/flatten/{stop}')['state']}")
             return
         wanted = {"strategy_name": strategy, "symbol": symbol, "reason": reason}
+        if not yes and _at_a_terminal():
+            typer.echo(
+                f"everything of {strategy or symbol or 'the whole account'} is closed at the market 平掉全部持仓"
+            )
+            if typer.prompt("type FLATTEN to go on 输入 FLATTEN 以继续") != "FLATTEN":
+                typer.echo("nothing is changed")
+                raise typer.Exit(1)
         by_hand(settings, "flatten", f"{strategy or symbol or 'the whole account'}: {reason}")
         job = ask(settings, "trading", "POST", "/flatten", json=wanted)
         typer.echo(f"flatten {job['id']} of {strategy or symbol or 'the whole account'}; Ctrl-C leaves it running")
@@ -686,6 +694,11 @@ def alerts(context: typer.Context) -> None:
     from arbig.alerts.commands import app as commands
 
     commands(context.args, prog_name="arbig alerts")
+
+
+def _at_a_terminal() -> bool:
+    """A person can answer; a script says --yes, or nothing."""
+    return sys.stdin.isatty()
 
 
 def _history(folder: Path | None, data: Path | None) -> History:

@@ -133,3 +133,13 @@ def test_the_research_of_the_readme_runs_as_it_stands(
     assert -50 < float(sharpe) < 50
     assert int(trades) > 100
     assert (tmp_path / "run.html").stat().st_size < 5_000_000
+
+
+def test_each_of_the_twenty_gaps_names_a_test_that_is_there() -> None:
+    """docs/ctp.md says what shows its mend."""
+    text = (ROOT / "docs" / "ctp.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| .* \| (`test_.*) \|$", text, re.MULTILINE)
+    assert [str(number) for number in range(1, 21)] == [number for number, _ in rows]
+    named = [each for _, tests in rows for each in re.findall(r"`(\w+\.py)::(\w+)`", tests)]
+    sources = {file: (ROOT / "tests" / "gateway_ctp" / file).read_text("utf-8") for file, _ in named}
+    assert [] == [f"{file}::{test}" for file, test in named if f"def {test}(" not in sources[file]]

@@ -63,6 +63,31 @@ def test_queries_keep_their_distance_and_one_is_in_flight() -> None:
     asyncio.run(story())
 
 
+def test_a_front_that_is_asked_too_fast_is_asked_ever_more_seldom_until_the_next_log_in() -> None:
+    """-3 is too many a second, whatever QryFreq has promised; -2, one still in flight, says nothing of the pace."""
+
+    async def story() -> None:
+        clock, codes = ManualClock(EVENING), iter([-3, -2, -3, -3, -3, -3, 0])
+        queue, sent = QueryQueue(clock, iter(range(1, 99))), []
+        queue.allow(10)
+
+        def send(number: int) -> int:
+            sent.append((clock.monotonic(), number))
+            return next(codes)
+
+        asked = asyncio.ensure_future(queue.ask("orders", send, len))
+        await clock.advance(20)
+        queue.hear({"a": 1}, {}, sent[-1][1], True)
+        assert await asked == 1
+        gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(sent)]
+        assert gaps == pytest.approx([0.21, 0.21, 0.42, 0.84, 1.68, 3.36])
+        assert queue.spacing == pytest.approx(3.36)
+        queue.allow(10)
+        assert queue.spacing == pytest.approx(0.105)
+
+    asyncio.run(story())
+
+
 def test_a_refused_query_names_number_and_words_and_the_front_may_allow_more() -> None:
     async def story() -> None:
         queue = QueryQueue(ManualClock(EVENING), iter(range(1, 99)))
@@ -187,8 +212,9 @@ def test_a_missing_library_is_one_line_that_installs_the_compiler_too(
     [
         (
             "mode: paper",
-            "mode: found paper, on gateway: ctp every order goes to the broker's counter; write",
+            "account_id: found simnow under mode: paper; books of paper and of money stay apart: write e.g. account_id",
         ),
+        ("account_id: paper", "account_id: found paper under mode: live; books of paper and of money stay apart"),
         ("account_id: sim", "account_id: found sim, whose books are the simulated exchange's; write e.g. account_id"),
         ("", "ctp_config.yaml: password: not given; write e.g. export ARBIG_CTP_PASSWORD="),
     ],
@@ -203,6 +229,14 @@ def test_a_house_that_may_not_trade_at_a_broker_is_told_before_anything_starts(
     with pytest.raises(SettingsError) as refused:
         check_gateway(load_settings(root=house_settings.root, config=ctp(house_settings).config))
     assert complaint in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_paper_needs_no_password(house_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A front of market data takes an empty one, and no other is ever asked."""
+    monkeypatch.delenv("ARBIG_CTP_PASSWORD", raising=False)
+    (house_settings.config / "arbig.yaml").write_text("gateway: ctp\nmode: paper\naccount_id: paper")
+    account = load_ctp(load_settings(root=house_settings.root, config=ctp(house_settings).config))
+    assert (account.password.reveal(), account.needs_authentication) == ("", False)
 
 
 def test_the_brokers_secrets_reach_the_gateway_and_no_other_process(house_settings: Settings) -> None:

@@ -161,8 +161,8 @@ def test_the_redis_of_a_copy_that_never_started_is_named_with_the_mend(home: Pat
 @pytest.mark.parametrize(
     ("line", "complaint"),
     {
-        "": "config/arbig.yaml: mode: found paper, on gateway: ctp every order goes to the broker's counter; "
-        "write mode: live, or practise with gateway: sim",
+        "": "config/arbig.yaml: account_id: found sim under mode: paper; books of paper and of money stay apart: "
+        "write e.g. account_id: paper",
         "td_address: somewhere": "config/ctp_config.yaml: td_address: found 'somewhere', expected text like "
         "^(tcp|ssl)://.+:\\d+$; write e.g. td_address: tcp://182.254.243.31:30001",
         "passwort: x": "config/ctp_config.yaml: passwort: unknown key. Did you mean: password?",

@@ -11,8 +11,9 @@ STATES = ("none", "submitting", "working", "partly filled", "cancel on its way",
 ON_REDIS = ("gateway", "market", "trading", "strategy", "web")
 NETWORK = ("cut", "slow", "half-open")
 STREAMS = ("order", "cmd", "order_status", "trade", "position")
+LEAPS = {"an hour ahead": 3600.0, "an hour back": -3600.0}
 DISKS = ("db", "exchange", "redis")
-_ASIDE = ("tr.flatten_", "tr.intent_", "tr.roll_", "st.roll_", "al.")
+_ASIDE = ("tr.flatten_", "tr.intent_", "tr.roll_", "st.roll_", "al.", "paper.")
 ELSEWHERE = ("recording.after_file", *(point.name for point in POINTS if point.name.startswith(_ASIDE)))
 """Points that need a day's end, a person's flatten or roll, a notebook's intent or somebody to tell: the tests of those
 rooms die there."""
@@ -85,8 +86,28 @@ def _of_supervisors() -> list[tuple[str, str, str, str]]:
     return [("kill", "supervisor", state, "") for state in STATES]
 
 
+def _supervisors_at_steps() -> list[tuple[str, str, str, str]]:
+    """Everybody dies with it while the order stands at a step."""
+    return [("kill", "supervisor", STAND[step], step) for step in STEPS]
+
+
+def _leaps() -> list[tuple[str, str, str, str]]:
+    """The wall's clock leaps while the order is somewhere, and is put right again two seconds later."""
+    return [("clock jump", leap, state, "") for leap in LEAPS for state in STATES]
+
+
 CELLS = tuple(
     Cell(number, *cell)
-    for number, cell in enumerate([*_kills_at_points(), *_kills_at_steps(), *_in_states(), *_of_supervisors()], start=1)
+    for number, cell in enumerate(
+        [
+            *_kills_at_points(),
+            *_kills_at_steps(),
+            *_in_states(),
+            *_of_supervisors(),
+            *_supervisors_at_steps(),
+            *_leaps(),
+        ],
+        start=1,
+    )
 )
 BY_NUMBER = {cell.number: cell for cell in CELLS}

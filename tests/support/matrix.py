@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from books import disagreements
-from cells import DISKS, Cell
+from cells import DISKS, LEAPS, Cell
 from rig import Rig
 from supervised import SupervisedRig
 
@@ -451,6 +451,11 @@ class Player:
             case "line cut":
                 rig.ask("gateway", "POST", "/disconnect", {"seconds": 0.5})
                 yield
+            case "clock jump":
+                rig.clock.write_text(str(LEAPS[victim]))
+                yield
+                time.sleep(2.0)
+                rig.clock.unlink()
             case "repeated" | "reordered":
                 self._say_again(victim, backwards=cell.fault == "reordered")
                 yield

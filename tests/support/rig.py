@@ -55,6 +55,7 @@ class Rig:
         self.data = home / "data"
         self.config = home / "config"
         self.armed = home / "crash"
+        self.clock = home / "clock"
         self.hit = home / "crash.hit"
         self.processes: dict[str, ForkServerProcess] = {}
         self.proxies: dict[str, Proxy] = {}
@@ -131,6 +132,7 @@ class Rig:
             "ARBIG_DATA": self.data,
             "ARBIG_PORT_OFFSET": self.port_offset,
             "ARBIG_CRASH": f"@{self.armed}",
+            "ARBIG_CLOCK": f"@{self.clock}",
         }
         self.processes[service] = born(
             MODULES[service], self.package, **{name: str(value) for name, value in environment.items()}

@@ -267,6 +267,26 @@ def test_in_a_break_it_waits_visibly_and_goes_on_when_the_market_does(opened: An
     asyncio.run(play())
 
 
+def test_in_the_auction_it_waits_and_closes_when_the_market_opens(opened: Any, counter: Any) -> None:
+    """A close given to the auction could not be taken back and would fill at any price."""
+
+    async def play() -> None:
+        await counter.hold("au2512", LONG, 1)
+        async with opened(counter) as desk:
+            desk.service.quotes.session_time = BREAK.replace(hour=20, minute=56)
+            job = await desk.service.flattener.begin(None, None, "x")
+            await desk.until(lambda: state_of(desk, job.id) == "WAITING")
+            assert "au2512: the opening auction goes on" == detail_of(desk, job.id)
+            desk.service.quotes.session_time = BREAK.replace(hour=20, minute=59)
+            await asyncio.sleep(0.3)
+            assert ("WAITING", []) == (state_of(desk, job.id), counter.commands)
+            desk.service.quotes.session_time = counter.time = BREAK.replace(hour=21, minute=1)
+            async with Hand(desk):
+                await desk.until(lambda: state_of(desk, job.id) == "DONE")
+
+    asyncio.run(play())
+
+
 def test_at_a_price_limit_one_order_stands_there_and_the_job_waits(opened: Any, counter: Any) -> None:
     async def play() -> None:
         await counter.hold("au2512", LONG, 1)

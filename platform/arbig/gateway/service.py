@@ -35,13 +35,14 @@ from arbig.domain.messages import EventType, Heartbeat, MessageError, decode
 from arbig.domain.sessions import Sessions
 from arbig.gateway.door import Door, State
 from arbig.gateway.doubts import APART, Doubts
+from arbig.gateway.paper import open_paper
 from arbig.gateway.port import Connector, NotConnected
 from arbig.gateway.publisher import EventPublisher
 from arbig.gateway.routes import add_routes
 from arbig.gateway.sender import Sender
 from arbig.gateway.sim import SimConnector, SocketLink
 from arbig.gateway.subscriber import CommandSubscriber
-from arbig.runtime.broker import CTP
+from arbig.runtime.broker import CTP, is_paper
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
@@ -456,6 +457,11 @@ def _connector(settings: Settings, clock: Clock, simulation: SimulationConfig, b
     if settings.gateway == "sim":
         path = settings.socket("exchange")
         return SimConnector(lambda: SocketLink(path), clock, simulation.reconnect_seconds, settings.symbols)
+    front = _front(settings, clock, book)
+    return open_paper(settings, front, clock, simulation.capital, book) if is_paper(settings) else front
+
+
+def _front(settings: Settings, clock: Clock, book: InstrumentBook) -> Connector:
     if settings.gateway == CTP:
         from arbig.gateway.ctp.opening import open_ctp
 

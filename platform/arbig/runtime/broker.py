@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import locale
+import os
 import platform
 import shutil
 from typing import Literal
@@ -18,6 +19,8 @@ FILE = "config/ctp_config.yaml"
 PASSWORD, AUTH_CODE = "ARBIG_CTP_PASSWORD", "ARBIG_CTP_AUTH_CODE"
 CHINESE = "zh_CN.GB18030"
 CTP = "ctp"
+PAPER = "paper"
+"""The mode in which no order leaves, and how the name of its account begins."""
 SIMULATED = "sim"
 """The account of the simulated exchange."""
 
@@ -70,11 +73,22 @@ def broker_user(config: BrokerConfig) -> str:
     return word_of(FILE, "user_id", config.user_id)
 
 
-def broker_secrets(config: BrokerConfig) -> tuple[Secret, Secret]:
-    """Password and auth code; no code is needed where no AppID is asked for. Raises SettingsError."""
+def broker_secrets(config: BrokerConfig, is_needed: bool = True) -> tuple[Secret, Secret]:
+    """Password and auth code; no code is needed where no AppID is asked for, and neither by one who only looks at the
+    market (a front of market data takes an empty password). Raises SettingsError."""
+    if not is_needed:
+        given = os.environ.get(PASSWORD, "") or _known(config.password)
+        return Secret(given), Secret("")
     password = secret_of(FILE, "password", config.password, PASSWORD)
     auth_code = secret_of(FILE, "auth_code", config.auth_code, AUTH_CODE) if config.app_id else Secret("")
     return password, auth_code
+
+
+def _known(written: str) -> str:
+    try:
+        return secret_of(FILE, "password", written, PASSWORD).reveal()
+    except SettingsError:
+        return ""
 
 
 def secret_variables(settings: Settings) -> tuple[str, ...]:
@@ -91,15 +105,21 @@ def secret_variables(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((PASSWORD, AUTH_CODE, *referred)))
 
 
+def is_paper(settings: Settings) -> bool:
+    """At a broker's, with no order leaving the house."""
+    return settings.gateway != "sim" and settings.mode == PAPER
+
+
 def check_gateway(settings: Settings) -> None:
     """Everything a broker's counter needs, looked at before anything starts. Raises SettingsError, one line."""
     if settings.gateway == "sim":
         return
     config = load_broker(settings) if settings.gateway == CTP else None
-    if settings.mode != "live":
+    on_paper = is_paper(settings)
+    if on_paper != settings.account_id.startswith(PAPER):
         raise SettingsError(
-            f"config/arbig.yaml: mode: found {settings.mode}, on gateway: {settings.gateway} every order goes to the "
-            "broker's counter; write mode: live, or practise with gateway: sim"
+            f"config/arbig.yaml: account_id: found {settings.account_id} under mode: {settings.mode}; books of paper "
+            f"and of money stay apart: write e.g. account_id: {PAPER if on_paper else 'simnow'}"
         )
     if settings.account_id == SIMULATED:
         raise SettingsError(
@@ -108,7 +128,7 @@ def check_gateway(settings: Settings) -> None:
         )
     if config is not None:
         broker_user(config)
-        broker_secrets(config)
+        broker_secrets(config, is_needed=not on_paper)
         check_library()
         return
     load_vnpy(settings)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 from arbig.domain.messages import SHANGHAI
@@ -23,14 +25,30 @@ class Clock(Protocol):
 
 
 class WallClock:
+    """`ARBIG_CLOCK=@FILE`, as `ARBIG_CRASH` for tests alone: so many seconds as stand there the wall has leapt."""
+
+    _leap: Path | None = None
+
+    def __init__(self) -> None:
+        words = os.environ.get("ARBIG_CLOCK", "")
+        self._leap = Path(words[1:]) if words.startswith("@") else None
+
     def now(self) -> datetime:
-        return datetime.now(SHANGHAI)
+        wall = datetime.now(SHANGHAI)
+        return wall if self._leap is None else wall + _seconds_in(self._leap)
 
     def monotonic(self) -> float:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _seconds_in(file: Path) -> timedelta:
+    try:
+        return timedelta(seconds=float(file.read_text()))
+    except (FileNotFoundError, ValueError):
+        return timedelta(0)
 
 
 class ManualClock:

@@ -75,6 +75,8 @@ POINTS = tuple(
         ("tr.roll_moved", "trading", BESIDE, "all lots are in the new contract, that is not written down"),
         ("tr.roll_bound", "trading", BESIDE, "the strategy has begun on the new contract, that is not written down"),
         ("st.roll_written", "strategy", BESIDE, "the strategy's file names the new contract, it has not begun"),
+        ("paper.before_commit", "gateway", BESIDE, "the paper counter has judged or matched, nothing is written"),
+        ("paper.after_commit", "gateway", BESIDE, "what the paper counter did is on disk, nobody has heard it"),
         ("al.before_commit", "alerts", BESIDE, "an event is read, nobody is to be told of it yet"),
         ("al.after_commit", "alerts", BESIDE, "it is written down who is to be told, nobody has been"),
         ("market.after_journal", "market", BESIDE, "the ticks are in the journal, no bar is stored"),

@@ -90,7 +90,8 @@ REPLAY_PRIVATE_FLOW = 0
 
 
 class CtpConnector:
-    """`apis` are the library's classes or a double's; `flow_folder` is where the library keeps its files."""
+    """`apis` are the library's classes or a double's; `flow_folder` is where the library keeps its files.
+    `market_only`: its trading half is not even made, there is nothing by which an order could leave (paper)."""
 
     def __init__(
         self,
@@ -107,7 +108,9 @@ class CtpConnector:
         latch: Latch | None = None,
         rates: RateBook | None = None,
         subscriptions: Subscriptions | None = None,
+        market_only: bool = False,
     ) -> None:
+        self._market_only = market_only
         self._account = account
         self._latch = latch or Latch(account)
         self._rates = rates or RateBook()
@@ -306,16 +309,20 @@ class CtpConnector:
 
     def _open(self) -> None:
         assert self._ear is not None
-        self._td = speaking(self._apis.trading, "trading", TRADING_CALLBACKS, self._ear)
         self._md = speaking(self._apis.market, "market", MARKET_CALLBACKS, self._ear)
+        self._md.createFtdcMdApi(self._flow_path("md_"), self._account.is_production)
+        self._md.registerFront(self._account.md_address)
+        if not self._market_only:
+            self._open_trading(self._ear)
+        self._md.init()
+
+    def _open_trading(self, ear: Ear) -> None:
+        self._td = speaking(self._apis.trading, "trading", TRADING_CALLBACKS, ear)
         self._td.createFtdcTraderApi(self._flow_path("td_"), self._account.is_production)
         self._td.subscribePrivateTopic(REPLAY_PRIVATE_FLOW)
         self._td.subscribePublicTopic(REPLAY_PRIVATE_FLOW)
         self._td.registerFront(self._account.td_address)
-        self._md.createFtdcMdApi(self._flow_path("md_"), self._account.is_production)
-        self._md.registerFront(self._account.md_address)
         self._td.init()
-        self._md.init()
 
     def _flow_path(self, prefix: str) -> bytes:
         """The two must not share one prefix."""
@@ -733,6 +740,9 @@ class CtpConnector:
         today = day_of(text_of(data, "TradingDay"))
         if today is not None:
             self._wanted.drop_expired(self._book, today)
+        if self._market_only:
+            self._trading_day = today or self._calendar.trading_day_of(self._clock.now())
+            self._session_time.begin(text_of(data, "SHFETime") or text_of(data, "LoginTime"), self._trading_day)
         self._is_market_in = True
         self._ticks.after_a_break()
         self._marks_from = self._clock.monotonic() + 1.0
@@ -790,10 +800,10 @@ class CtpConnector:
         """Marks go out while trading and market data both stand: without ticks nobody shall think it was quiet."""
         while True:
             await self._clock.sleep(MARK_EVERY)
-            if not self._is_in:
-                continue
-            self._look_at_day(day_of(self._td.getTradingDay()) or self._day())
-            if self._is_market_in and self._clock.monotonic() >= self._marks_from:
+            if self._is_in:
+                self._look_at_day(day_of(self._td.getTradingDay()) or self._day())
+            stands = (self._is_in or self._market_only) and self._is_market_in
+            if stands and self._clock.monotonic() >= self._marks_from:
                 self._say(ClockMark(session_time=self._session_time.now(), trading_day=self._day()))
 
     def _look_at_day(self, today: date) -> None:

@@ -15,7 +15,7 @@ from arbig.gateway.ctp.latch import Latch, latch_file
 from arbig.gateway.ctp.rates import RateBook
 from arbig.gateway.ctp.settings import load_ctp
 from arbig.gateway.subscriptions import Subscriptions
-from arbig.runtime.broker import check_gateway
+from arbig.runtime.broker import check_gateway, is_paper
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock, WallClock
 from arbig.runtime.doctor import Finding
@@ -39,6 +39,7 @@ def open_ctp(settings: Settings, clock: Clock, book: InstrumentBook) -> CtpConne
         latch=Latch(account, latch_file(settings)),
         rates=RateBook(folder / "rates.json"),
         subscriptions=Subscriptions(settings.symbols, folder / "symbols.txt"),
+        market_only=is_paper(settings),
     )
 
 

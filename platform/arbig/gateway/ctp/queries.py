@@ -19,6 +19,9 @@ SPACING = 1.05
 """Wall seconds between two queries, unless the front allows more."""
 NOT_READY = frozenset({90, 154})
 BUSY = frozenset({-2, -3})
+TOO_FAST = -3
+WIDEST = 4 * SPACING
+"""A front that says less than it takes is asked ever more seldom, until the next log-in."""
 ANSWER_WITHIN = 30.0
 
 
@@ -97,6 +100,8 @@ class QueryQueue:
         self.asked += 1
         try:
             code = send(number)
+            if code == TOO_FAST:
+                self.spacing = min(2 * self.spacing, WIDEST)
             if code in BUSY:
                 raise _Again
             if code:

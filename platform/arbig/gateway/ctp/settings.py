@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from arbig.runtime.broker import broker_secrets, broker_user, load_broker
+from arbig.runtime.broker import broker_secrets, broker_user, is_paper, load_broker
 from arbig.runtime.credentials import Secret
 from arbig.runtime.settings import Settings
 
@@ -43,7 +43,7 @@ def load_ctp(settings: Settings) -> CtpSettings:
     """Raises SettingsError, one line that never shows a secret."""
     config = load_broker(settings)
     user_id = broker_user(config)
-    password, auth_code = broker_secrets(config)
+    password, auth_code = broker_secrets(config, is_needed=not is_paper(settings))
     return CtpSettings(
         broker_id=config.broker_id,
         user_id=user_id,
