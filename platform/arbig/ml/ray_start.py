@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
+
+import psutil
 
 from arbig.ml.sets import SetError
 from arbig.runtime.reach import check_reachable
@@ -43,11 +46,22 @@ def begun(address: str = "local", cpus: int | None = None) -> Any:
 
 def _started(ray: Any, address: str, words: dict[str, Any]) -> None:
     for left in reversed(range(TRIES if address == "local" else 1)):
+        before = {one.pid for one in psutil.Process().children(recursive=True)}
         try:
             ray.init(address=address, **words)
         except Exception:
             ray.shutdown()
+            for one in psutil.Process().children(recursive=True):  # it leaves its own half-started processes behind
+                if one.pid not in before:
+                    _end(one)
             if not left:
                 raise
         else:
             return
+
+
+def _end(process: psutil.Process) -> None:
+    """Ray's own only."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if any("/ray/" in word for word in process.cmdline()):
+            process.kill()
