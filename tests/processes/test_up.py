@@ -197,6 +197,32 @@ def test_console_jupyter_and_their_websockets_are_closed_to_strangers_foreign_pa
             assert refused.value.response.status_code in (401, 403), (host, origin)
 
 
+def test_no_page_and_no_kernel_is_given_a_secret_by_its_environment(up):
+    """What a process was started with, its children inherit: console and JupyterLab, and with it every kernel."""
+    house, _ = up
+    settings = load_settings(root=house.home, data=house.data)
+    passwords = json.loads((settings.run / "redis.json").read_text())["users"].values()
+    secrets = (settings.token, settings.viewer_token, settings.secret, *passwords)
+    for name in ("console", "jupyter"):
+        given = Path(f"/proc/{house.pid(name)}/environ").read_text()
+        assert [] == [secret for secret in secrets if secret in given], name
+
+
+def test_a_viewer_comes_into_the_console_and_not_into_a_notebook(up):
+    house, _ = up
+    found = house.arbig("links", "--viewer").stdout
+    link = re.search(r"http://\S+", found)
+    assert link is not None and "viewer_token" in found
+    jupyter = f"http://127.0.0.1:{8888 + OFFSET}/lab"
+    with httpx.Client(trust_env=False, timeout=20) as browser:
+        console = browser.get(link.group(), follow_redirects=True)
+        assert (200, "/console") == (console.status_code, console.url.path)
+        turned_away = browser.get(jupyter)
+        assert (302, True) == (turned_away.status_code, "/login" in turned_away.headers["location"])
+        orders = f"http://127.0.0.1:{8080 + OFFSET}/api/v1/orders"
+        assert 403 == browser.delete(f"{orders}/1", headers={"Origin": orders[:21], "X-Arbig": "1"}).status_code
+
+
 def test_who_did_what_is_in_the_audit_trail(up):
     house, _ = up
     for state in ("REDUCING", "ACTIVE"):

@@ -130,6 +130,24 @@ def test_a_strategy_cannot_command_and_readers_cannot_even_order(redis: Running)
         assert ["refused", "refused"] == redis.as_user(user, order, command), user
 
 
+def test_a_notebook_that_opens_redis_itself_can_order_nothing(redis: Running) -> None:
+    """With the reader's password, which is what `settings.redis_for` hands to one; without any; as `default`."""
+    writes = (
+        *(f"xadd {stream.name} * data {{}}" for stream in STREAMS),
+        *(f"publish {channel} {{}}" for channel in ("tick:au2512", "bar:au2512", "hb:trading")),
+        "set arbig:epoch x",
+        "xgroup create stream:cmd mine 0",
+        "xack stream:order group:trading 1-0",
+        "xtrim stream:order maxlen 0",
+    )
+    assert ["refused"] * len(writes) == redis.as_user("reader", *writes)
+    assert ["OK"] == redis.as_user("reader", "xrange stream:trade - +")
+    for name, password in (("", ""), ("default", ""), ("default", "guessed"), ("trading", "guessed")):
+        address = RedisAddress(port=redis.settings.port("redis"), username=name, password=password)
+        with pytest.raises(BusError, match="refuses user"):
+            asyncio.run(RedisBus.connect(address))
+
+
 @pytest.mark.parametrize("user", [*SERVICES, *READERS])
 def test_no_user_but_the_administrator_empties_scripts_or_configures(redis: Running, user: str) -> None:
     allowed = {"keys *"} if user in READERS else set()

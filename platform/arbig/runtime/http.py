@@ -11,7 +11,7 @@ import json as _json
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from arbig.runtime.ready import is_success, question
 from arbig.runtime.settings import Settings
@@ -61,7 +61,8 @@ def ask(
     port = settings.port(service)
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        line.request(method, f"{path}?{query}" if query else path, payload, headers)
+        address = quote(path, safe="/:@!$&'()*+,;=~")
+        line.request(method, f"{address}?{query}" if query else address, payload, headers)
         answer = line.getresponse()
         body = _body(answer.headers.get_content_type(), answer.read())
     except (OSError, ValueError, http.client.HTTPException) as error:

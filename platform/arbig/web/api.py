@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -374,6 +375,20 @@ async def asked(
         if error.status and error.status != 500:
             raise HTTPException(error.status, error.body) from None
         raise HTTPException(503, f"{service} does not answer; see: arbig logs {service}") from None
+
+
+async def unreadable(_: Request, error: Exception) -> JSONResponse:
+    """A body or query that makes no sense: which part, and why. What was sent is not repeated: it may be no text."""
+    assert isinstance(error, RequestValidationError)
+    detail = [
+        {"loc": [_text(part) for part in one["loc"]], "msg": _text(one["msg"]), "type": one["type"]}
+        for one in error.errors()
+    ]
+    return JSONResponse({"detail": detail}, status_code=422)
+
+
+def _text(part: object) -> str | int:
+    return part if isinstance(part, int) else str(part).encode("utf-8", "replace").decode()
 
 
 def audited(request: Request, action: str, what: str) -> None:

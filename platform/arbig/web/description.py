@@ -26,6 +26,7 @@ REFUSAL = {
     "required": ["detail"],
 }
 REFUSALS = {
+    "400": "a word that the service does not know",
     "401": "no token or session, or a wrong one",
     "403": "a viewer that would act, or a foreign origin",
     "404": "no such thing",

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 
 import structlog
 from fastapi import FastAPI, HTTPException, Request, WebSocket, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -32,7 +33,7 @@ from arbig.runtime.settings import Settings
 from arbig.runtime.status import house_status
 from arbig.web import pages
 from arbig.web.alerts import alert_routes
-from arbig.web.api import PREFIX, api_of, asked, audited
+from arbig.web.api import PREFIX, api_of, asked, audited, unreadable
 from arbig.web.catalogue import catalogue_of
 from arbig.web.description import description as description_of
 from arbig.web.desk import desk_of
@@ -175,6 +176,7 @@ class WebService(Service):
     # ---- routes
 
     def routes(self, app: FastAPI) -> None:
+        app.add_exception_handler(RequestValidationError, unreadable)
         app.add_middleware(Guard, settings=self.settings, door=self.door, pending=self.pending)
         app.include_router(api_of(self))
         app.include_router(research_of(self.settings))
