@@ -1,9 +1,11 @@
-"""Cockpit: the running strategies in a notebook cell, with the buttons a person needs. It shows what Web says and holds
-nothing: two notebooks show the same, and a service that comes back fills it again.
+"""Cockpit: the running strategies in a notebook cell, with the buttons a person needs, their parameters and last log
+lines. It shows what Web says and holds nothing: two notebooks show the same, and a service that comes back fills it.
 """
 
 from __future__ import annotations
 
+import ast
+import time
 from collections.abc import Callable, Coroutine
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from arbig.lab.desk import Desk
 
 TOPICS = ("status", "account", "positions", "strategies")
+LOG_SECONDS = 2.0
+LOG_LINES = 4
 STALE_SECONDS = 3.0
 COLOURS = {
     "RUNNING": "#188038",
@@ -69,7 +73,15 @@ class Row(widgets.VBox):  # type: ignore[misc]
         self.stop = Confirmed("stop", "stop it?", lambda: cockpit.act(name, "stop"), "84px")
         self.flatten = Confirmed("flatten", "close all its lots?", lambda: cockpit.flatten(name), "140px")
         self.buttons = {button.description: button for button in (*buttons, self.stop, self.flatten)}
-        super().__init__([widgets.HBox([self._said, *buttons, self.stop, self.flatten]), self._detail])
+        wide = widgets.Layout(width="690px")
+        self.parameters = widgets.Text(placeholder="fast_window=12, volume=2", layout=wide)
+        self.apply = Confirmed(
+            "apply", "a new run with these?", lambda: cockpit.edit(name, self.parameters.value), "140px"
+        )
+        self._log = widgets.HTML()
+        self._shown = ""
+        edit = widgets.HBox([self.parameters, self.apply])
+        super().__init__([widgets.HBox([self._said, *buttons, self.stop, self.flatten]), edit, self._detail, self._log])
 
     def show(self, one: Strategy, pnl: float | None) -> None:
         colour = COLOURS.get(one.state, DARK)
@@ -78,9 +90,10 @@ class Row(widgets.VBox):  # type: ignore[misc]
             f"<b>{escape(one.strategy_name)}</b> {escape(one.symbol)} "
             f"<span style='color:{colour}'>● {escape(one.state)}</span> · {_lots(one.pos)}{money}"
         )
-        self._detail.value = f"<span style='color:{DARK};font-size:90%'>{escape(_pairs(one.parameters))}</span>" + (
-            f"<br><span style='color:{OFF}'>{escape(one.error)}</span>" if one.error else ""
-        )
+        known = _pairs(one.parameters)
+        if known != self._shown:  # what a person is typing is left alone until the parameters themselves change
+            self._shown = self.parameters.value = known
+        self._detail.value = f"<span style='color:{OFF}'>{escape(one.error)}</span>" if one.error else ""
         alive = one.state in ("RUNNING", "PAUSED", "STARTING")
         self.buttons["start"].disabled = alive
         self.buttons["pause"].disabled = one.state != "RUNNING"
@@ -90,6 +103,11 @@ class Row(widgets.VBox):  # type: ignore[misc]
         for button in (self.stop, self.flatten):
             if button.disabled:
                 button.calm()
+
+    def log(self, lines: list[str]) -> None:
+        """The last log lines that name it."""
+        said = "<br>".join(escape(line) for line in lines)
+        self._log.value = f"<div style='color:{DARK};font-size:85%;line-height:1.4;font-family:monospace'>{said}</div>"
 
 
 class Cockpit(widgets.VBox):  # type: ignore[misc]
@@ -108,6 +126,7 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
         head = widgets.HBox([self._lamp, self.halt], layout=widgets.Layout(justify_content="space-between"))
         super().__init__([head, self._money, self._rows, self._message])
         self._dark("connecting")
+        self._logged_at = -LOG_SECONDS
         self._listening = desk.live.listen(TOPICS, self._hear)
 
     def close(self) -> None:
@@ -118,6 +137,15 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
         """What a button does; a refusal is shown below in one line."""
         self._do(f"{name}: {action}", lambda client: client.control_strategy(name, action))
 
+    def edit(self, name: str, words: str) -> None:
+        """Other parameters, typed as `fast_window=12, volume=2`."""
+        try:
+            params = typed(words)
+        except ValueError as error:
+            self._say(str(error), OFF)
+            return
+        self._do(f"{name}: {words}", lambda client: client.edit_strategy(name, {"params": params}))
+
     def flatten(self, name: str) -> None:
         self._do(f"{name}: flatten", lambda client: client.flatten(name))
 
@@ -127,9 +155,12 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
     def _do(self, words: str, wish: Callable[[ArbigClient], Coroutine[Any, Any, Any]]) -> None:
         try:
             self._desk.live.ask(wish)
-            self._message.value = f"<span style='color:{DARK}'>{escape(words)}</span>"
+            self._say(words, DARK)
         except ClientError as error:
-            self._message.value = f"<span style='color:{OFF}'>{escape(str(error))}</span>"
+            self._say(str(error), OFF)
+
+    def _say(self, words: str, colour: str) -> None:
+        self._message.value = f"<span style='color:{colour}'>{escape(words)}</span>"
 
     # ---- news, on a thread of their own
 
@@ -139,6 +170,7 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
             hear(self, news)
 
     def _on_heartbeat(self, news: News) -> None:
+        self._read_logs()
         beat: Heartbeat = news.read(Heartbeat)
         age = beat.silence.get("gateway")
         if age is None or age > STALE_SECONDS:
@@ -150,6 +182,20 @@ class Cockpit(widgets.VBox):  # type: ignore[misc]
         self._lamp.value = (
             f"<span style='color:{colour}'>●</span> {word} · data {age:.1f} s old · {clock} · {escape(self._state)}"
         )
+
+    def _read_logs(self) -> None:
+        """Asked with the heartbeats, every other second."""
+        now = time.monotonic()
+        if now - self._logged_at < LOG_SECONDS or not self.rows:
+            return
+        self._logged_at = now
+        try:
+            records = self._desk.live.ask(lambda client: client.logs(service="strategy", limit=200))
+        except ClientError:
+            return
+        for name, row in self.rows.items():
+            mine = [one for one in records if one.get("strategy_name") == name]
+            row.log([f"{str(one['ts'])[11:19]} {one['level']} {one['event']}" for one in mine[-LOG_LINES:]])
 
     def _on_status(self, news: News) -> None:
         house: House = news.read(House)
@@ -205,4 +251,14 @@ def _lots(pos: int | dict[str, int]) -> str:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return " · ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def typed(words: str) -> dict[str, Any]:
+    """`fast_window=12, side='long'` as values. Raises ValueError, one line."""
+    try:
+        call = ast.parse(f"f({words})", mode="eval").body
+        assert isinstance(call, ast.Call) and not call.args
+        return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords if one.arg}
+    except (SyntaxError, ValueError, AssertionError):
+        raise ValueError(f"found {words!r}, expected name=value with commas; write e.g. fast_window=12") from None

@@ -86,7 +86,8 @@ class Deployer:
             config = self._checked(live.config.model_dump(exclude_none=True) | {"params": params, "risk": risk})
             if self._is_same(live, config):
                 return Deployed(live, attached=True)
-            return await self._put(live, config, edit.force)
+            is_paused = live.state is State.PAUSED and live.desk.user_paused
+            return await self._put(live, config, edit.force, THEN["PAUSED" if is_paused else "RUNNING"])
 
     async def remove(self, live: LiveStrategy, force: bool) -> Path:
         """Its file is laid aside, not lost; returned is where. Raises Refused while it holds lots, unless forced."""
@@ -147,7 +148,9 @@ class Deployer:
     def _lay_aside(self, path: Path) -> Path:
         return lay_aside(path, self._settings.data / REPLACED, self._engine.house.clock.now())
 
-    async def _put(self, there: LiveStrategy | None, config: StrategyConfig, force: bool) -> Deployed:
+    async def _put(
+        self, there: LiveStrategy | None, config: StrategyConfig, force: bool, begin: str = "start"
+    ) -> Deployed:
         name = config.strategy_name
         path = there.file.path if there else self._settings.config / "strategies" / f"{name}.yaml"
         await self._rehearse(path, config)
@@ -158,7 +161,7 @@ class Deployer:
         live = there or LiveStrategy(StrategyFile(path, name, config), self._engine.house)
         if there is None:
             self._adopt(live)
-        await live.command("start")
+        await live.command(begin)
         log.info("deployed", strategy_name=name, run_id=live.desk.run_id, code_hash=live.desk.code_hash)
         return Deployed(live, is_new=there is None)
 
