@@ -224,6 +224,12 @@ class Roll(Answer, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Cancels(Answer, frozen=True, kw_only=True):
+    """`order_id request_id strategy_name symbol state detail`; `state`: WAITING CANCELLING."""
+
+    cancels: Rows
+
+
 class Rolls(Answer, frozen=True, kw_only=True):
     rolls: list[Roll]
 
@@ -281,6 +287,7 @@ ANSWERS: Mapping[tuple[str, str], Any] = {
     ("POST", "/strategies/{name}/{action}"): Named,
     ("GET", "/strategies/{name}/runs/{run_id}"): Run,
     ("GET", "/strategy-classes"): Classes,
+    ("GET", "/cancels"): Cancels,
     ("GET", "/rolls"): Rolls,
     ("POST", "/rolls"): Roll,
     ("DELETE", "/rolls/{job_id}"): Roll,
