@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,12 +17,16 @@ from hypothesis import strategies as some
 sys.path.insert(0, str(Path(__file__).parents[2] / "dashboards"))
 
 from theme import palette
+from views import tables
 from views.board import Board
 from views.chart import Chart
 from views.series import KEPT_CANDLES, Candle, Series
 from views.tables import COLUMNS, columns_of, lamp_of, order_rows, signed, span
+from views.visit import Taste
+from views.watch import Watch
 from views.words import WORDS, Words
 
+from arbig.client.client import ClientError
 from arbig.client.feed import News
 from arbig.domain.messages import SHANGHAI, Exchange, TickData
 from arbig.runtime.settings import Settings
@@ -128,9 +133,9 @@ def test_only_working_orders_stay_on_the_board(board: Board) -> None:
     board.absorb(news("order_status", order(status="ALLTRADED", traded=2)))
     assert {} == board.orders
     board.absorb(news("orders", {"as_of": {}, "orders": [order(request_id="r2")]}))
-    assert [["o1", "09:00:01", "au2512", ["Buy open", "up"], "880.5", "2", ["1", ""], ["Cancel", "", "cancel"]]] == (
-        order_rows(board.working(), {"au2512": 1}, ENGLISH)
-    )
+    (row,) = order_rows(board.working(), {"au2512": 1}, ENGLISH)
+    assert ["o1", "09:00:01", "au2512", ["Buy open", "up"], "880.5", "2", ["1", ""]] == row[:7]
+    assert [["MaRsiStrategy", "q"], ["Partly", "q"], ["Cancel", "", "cancel"]] == row[7:]
 
 
 def test_a_service_that_is_away_leaves_the_last_picture(board: Board) -> None:
@@ -165,3 +170,68 @@ def test_every_word_exists_in_both_languages_and_every_column_has_one() -> None:
 def test_figures_as_a_trader_reads_them() -> None:
     assert [["+1,240", "up"], ["-80", "down"], ["0", ""]] == [signed(value) for value in (1240.2, -80, 0.0)]
     assert ["", "0:07", "2:05", "1:01:01"] == [span(seconds) for seconds in (None, 7.9, 125, 3661)]
+
+
+def test_every_row_has_a_cell_for_each_column() -> None:
+    """Tables are drawn by place: a cell too many would stand under nothing."""
+    job = {"id": "f1", "since": "2025-10-09T09:00:00", "strategy_name": None, "symbol": None, "state": "WAITING",
+           "left": [{"volume": 2, "symbol": "au2512", "direction": "LONG"}], "detail": "", "reason": ""}  # fmt: skip
+    gap = {"found_at": "2025-10-09T09:00:00", "what": "lots", "symbol": "au2512", "direction": "LONG", "order_id": "",
+           "ours": "3", "theirs": "2", "state": "OPEN", "done": "trading is REDUCING"}  # fmt: skip
+    stream = {"stream": "stream:order", "group": "group:trading", "lag": 0, "pending": 1, "lost": 0}
+    entry = {"name": "daily", "when": "day close", "mode": "paper"}
+    run = {"run_id": "r1", "name": "daily", "due": "2025-10-09T15:10:00", "state": "FAILED", "error": "one\ntwo"}
+    rows = {
+        "flattens": tables.flatten_rows([job], ENGLISH),
+        "differences": tables.difference_rows({"open": [gap], "differences": [gap]}, ENGLISH),
+        "streams": tables.stream_rows([stream]),
+        "logs": tables.log_rows([{"ts": "2025-10-09T09:00:00", "level": "error", "service": "web", "event": "x"}]),
+        "alerts": tables.alert_rows([{"name": "phone", "kind": "dingtalk", "masked": "dingtalk://***"}], ENGLISH),
+        "schedule": tables.schedule_rows([entry, {"name": "broken", "problem": "config/schedule.yaml: no"}], ENGLISH),
+        "runs": tables.run_rows([run, run | {"state": "DONE", "folder": "runs/x"}], 8080, ENGLISH),
+    }
+    for table, found in rows.items():
+        assert all(len(row) - 1 == len(COLUMNS[table].split()) for row in found), table
+    assert "one" == rows["runs"][0][-2][0]
+    assert "http://{host}:8080/api/v1/runs/r1/report" == rows["runs"][1][-1][3]
+    assert 1 == len(rows["differences"])
+
+
+def test_a_preview_is_read_as_a_trader_reads_it() -> None:
+    legs = [{"offset": "CLOSETODAY", "volume": 3}, {"offset": "CLOSEYESTERDAY", "volume": 1}]
+    found = {"legs": legs, "commission": 12.5, "margin": 0.0, "available": 1000.0, "refusal": None}
+    assert ["becomes", "Close td 3 + Close yd 1", ""] == tables.preview(found, ENGLISH)["lines"][0]
+    refused = found | {"legs": [], "refusal": {"code": "PRICE_TICK", "detail": "not a multiple"}}
+    assert {"refusal": ["PRICE_TICK", "not a multiple"]} == tables.preview(refused, CHINESE)
+
+
+def test_a_browser_is_found_again_as_it_was_left() -> None:
+    assert Taste("zh") == Taste.of(None, "zh-CN,zh;q=0.9")
+    assert Taste("en") == Taste.of(None, "de,en;q=0.5")
+    assert Taste("zh", dark=True, west=True) == Taste.of("zh.dark.west")
+    assert Taste("en", west=True) == Taste.of("en.west", "zh")
+    assert "dark west" == Taste("en", True, True).classes
+
+
+def test_what_is_watched_is_asked_once_for_all_and_an_error_is_no_answer(board: Board) -> None:
+    answers: list[Any] = [[1], ClientError("no scheduler", 404), [1]]
+
+    async def question() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, ClientError):
+            raise answer
+        return answer
+
+    async def play() -> None:
+        watch = Watch(board)
+        seen = []
+        for _ in range(3):
+            for _ in range(4):
+                watch.look("jobs", question, 60.0)
+            while board._tasks:
+                await asyncio.gather(*board._tasks)
+            seen.append((watch.look("jobs", question, 60.0), "jobs" in watch.errors, watch.revisions["jobs"]))
+            watch.again("jobs")
+        assert [([1], False, 1), ([1], True, 2), ([1], False, 3)] == seen
+
+    asyncio.run(play())
