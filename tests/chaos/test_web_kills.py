@@ -15,7 +15,7 @@ from house import House, until
 
 from arbig.store.trail import Trail
 
-pytestmark = [pytest.mark.chaos, pytest.mark.processes, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.processes, pytest.mark.timeout(1500)]
 
 OFFSET = 5380
 MOMENTS = ("web.before_forward", "web.after_forward")
@@ -70,8 +70,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         file.unlink()
     crash = house.home / "crash"
     house.environment["ARBIG_CRASH"] = f"@{crash}"
-    with house.running():
-        yield Desk(house, crash)
+    house.arbig("up", "--detach", "--port-offset", str(OFFSET), seconds=400)
+    yield Desk(house, crash)
+    house.arbig("down", check=False)
 
 
 def bid(desk: Desk) -> float:
