@@ -166,14 +166,20 @@ def serve(settings: Settings, *others: tuple[Any, str, str]) -> None:
         from ray import serve as ray_serve
     except (ImportError, SetError) as error:
         raise SettingsError(f"{error}; Ray Serve comes with: pip install 'arbig[ml]'") from None
-    ray_serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": settings.port("ml")})
+    quiet = {"log_level": "WARNING", "enable_access_log": False}
+    ray_serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": "127.0.0.1", "port": settings.port("ml")},
+        logging_config=quiet,
+    )
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     deployment = ray_serve.deployment(
         ModelServer,
         name="models",
         num_replicas=config.replicas,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=64,
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
+        logging_config=quiet,
     )
     app = deployment.bind(str(settings.data / "models"), settings.ml_token)
     for one, name, route in (*others, (app, "models", "/")):
