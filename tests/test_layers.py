@@ -13,6 +13,7 @@ SERVICES = {
     "market": "arbig.market.service",
     "trading": "arbig.trading.service",
     "strategy": "arbig.strategy.service",
+    "scheduler": "arbig.scheduler.service",
     "web": "arbig.web.service",
 }
 HEAVY = {"pandas", "exchange_calendars", "alembic", "panel", "bokeh", "talib", "typer", "papermill"}

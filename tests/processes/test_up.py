@@ -31,11 +31,12 @@ PORTS = {
     "market": 8003,
     "trading": 8001,
     "strategy": 8002,
+    "scheduler": 8004,
     "web": 8080,
     "console": 5006,
     "jupyter": 8888,
 }
-SERVICES = ["redis", "exchange", "gateway", "market", "trading", "strategy", "web", "console", "jupyter"]
+SERVICES = ["redis", "exchange", "gateway", "market", "trading", "strategy", "web", "scheduler", "console", "jupyter"]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_up_starts_everything_in_order_and_prints_links_that_log_in_once(up):
     _, said = up
     became = re.findall(r"^  (\w+) +ready", said, re.M)
     assert became[:7] == SERVICES[:7]
-    assert sorted(became[7:]) == SERVICES[7:]  # both begin when Web is ready
+    assert sorted(became[7:]) == sorted(SERVICES[7:])  # all begin when Web is ready
     for place in ("console", "JupyterLab"):
         link = re.search(rf"{place} +(http\S+)", said)[1]
         assert "token" not in link

@@ -31,6 +31,7 @@ class House:
         self.data = home / "data"
         self.config = home / "config"
         shutil.copytree(ROOT / "config", self.config)
+        (self.config / "schedule.yaml").write_text("schedule: {}\n")  # who wants notebooks run says so
         shutil.copytree(ROOT / "strategies", home / "strategies", ignore=shutil.ignore_patterns("__pycache__"))
         (home / "dashboards").symlink_to(ROOT / "dashboards")
         self.environment = {
@@ -74,7 +75,7 @@ class House:
         os.kill(pid, signal.SIGKILL)
 
     def ask(self, service: str, method: str, path: str, body: Any = None) -> Any:
-        ports = {"gateway": 8000, "trading": 8001, "strategy": 8002, "market": 8003, "web": 8080}
+        ports = {"gateway": 8000, "trading": 8001, "strategy": 8002, "market": 8003, "scheduler": 8004, "web": 8080}
         token = (self.data / "run" / "token").read_text().strip()
         answer = httpx.request(
             method,

@@ -18,7 +18,8 @@ from arbig.runtime.settings import Settings
 from arbig.scheduler.runner import EXECUTED, ORDER, OUTCOME, REPORT, last_cell
 from arbig.store.runs import Run
 
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 7.0
+"""supervisord waits ten seconds for the scheduler itself."""
 REPORT_SECONDS = 60.0
 RUN, NAME, DAY, FOLDER = "ARBIG_RUN", "ARBIG_RUN_NAME", "ARBIG_RUN_DAY", "ARBIG_RUN_FOLDER"
 DEFAULT_SPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}

@@ -88,7 +88,7 @@ def _entry(entry: Entry, scheduler: SchedulerService) -> dict[str, Any]:
     last = scheduler.store.last(entry.name)
     return {
         "name": entry.name,
-        "notebook": entry.notebook.name,
+        "notebook": entry.config.notebook,
         "when": entry.rule.words,
         "next": None if due is None else _naive(due.moment),
         "trading_day": None if due is None else due.trading_day.isoformat(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from arbig.runtime.files import write_whole
 
 ORDER, EXECUTED, REPORT, OUTCOME = "run.json", "executed.ipynb", "report.html", "outcome.json"
 KERNEL = "arbig"
+HOME = ".kernel"
 SPEC = {
     "argv": [sys.executable, "-m", "arbig.scheduler.kernel", "-f", "{connection_file}"],
     "display_name": "ARBIG",
@@ -45,7 +47,8 @@ def main() -> int:
         state = "DONE" if error is None else "FAILED"
     cell = None if state == "DONE" else last_cell(folder)
     write_whole(folder / OUTCOME, json.dumps({"state": state, "error": error, "cell": cell}, ensure_ascii=False))
-    make_report(folder)
+    if not told.is_set():  # else there is no time: the scheduler has the page made
+        make_report(folder)
     return 0
 
 
@@ -83,13 +86,14 @@ def _execute(folder: Path, order: Mapping[str, Any]) -> str | None:
     except Exception as error:  # whatever papermill finds wrong with the notebook itself
         return _one_line(f"{type(error).__name__}: {error}")
     finally:
+        shutil.rmtree(folder / HOME, ignore_errors=True)
         _as_saved(folder / EXECUTED, order["kernelspec"])
     return None
 
 
 def _kernel_home(folder: Path) -> Path:
     """Where jupyter_client finds our kernel."""
-    home = folder / ".kernel"
+    home = folder / HOME
     write_whole(home / "kernels" / KERNEL / "kernel.json", json.dumps(SPEC))
     return home
 

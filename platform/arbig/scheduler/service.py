@@ -206,7 +206,7 @@ class SchedulerService(Service):
             trading_day=due.trading_day,
             due=due.moment,
             state="DUE",
-            notebook=entry.notebook.name,
+            notebook=entry.config.notebook,
             on_end=entry.config.on_end,
             asked_by=asked_by,
         )
