@@ -111,6 +111,18 @@ def serve(
     _measure("serve", as_json, data, lambda folder: run(folder, rounds))
 
 
+@app.command()
+def console(
+    as_json: Json = False,
+    data: Data = None,
+    minutes: Annotated[float, typer.Option(help="How long three browsers look.")] = 15.0,
+) -> None:
+    """The console's pages beside an empty one, ticks drawn in three browsers, memory, the trading chain meanwhile."""
+    from arbig.bench.console import run
+
+    _measure("console", as_json, data, lambda folder: run(folder, minutes))
+
+
 @app.command(name="all")
 def everything(as_json: Json = False, data: Data = None) -> None:
     """All of them, one after the other."""

@@ -26,6 +26,13 @@ AIMS: Mapping[str, Mapping[str, str]] = {
         "memory_mb": "at most 2000",
     },
     "serve": {"ratio_p50": "at most 1.5", "ratio_p99": "at most 1.5", "away_p50_ms": "at most 1"},
+    "console": {
+        "page_ratio": "at most 1.5",
+        "drawn_p95_ms": "at most 500",
+        "web_mb_an_hour": "near 0",
+        "console_mb_an_hour": "near 0",
+        "latency_ratio": "at most 1.1",
+    },
     "sweep": {"strategies": "ratio at least 5 (DoubleMa), 8 (MultiTimeframe)"},
 }
 

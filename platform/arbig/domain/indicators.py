@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -57,7 +57,7 @@ class Wanted:
     """A strategy's formulas, the values its class gives to names, and what could not be read, a line each."""
 
     formulas: tuple[Formula, ...] = ()
-    defaults: Mapping[str, Any] = ()  # type: ignore[assignment]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -126,7 +126,7 @@ def drawn(wanted: Wanted, parameters: Mapping[str, Any], columns: Sequence[Array
     problems = list(wanted.problems)
     for formula in wanted.formulas:
         try:
-            lines += _lines(bars, formula, {**dict(wanted.defaults), **parameters})
+            lines += _lines(bars, formula, {**wanted.defaults, **parameters})
         except Exception as error:  # TA-Lib raises Exception itself
             problems.append(f"{formula.label}: {error}")
     return lines, problems
@@ -243,16 +243,17 @@ def _words(method: str, arguments: Sequence[Any]) -> str:
 def _formula(label: str, method: str, call: ast.Call) -> Formula | None:
     """None when an argument is neither a number nor a name, or one is missing."""
     signature = inspect.signature(getattr(ArrayManager, method))
-    keywords = {one.arg: one.value for one in call.keywords if one.arg not in (None, "array")}
+    keywords = {one.arg: one.value for one in call.keywords if one.arg is not None and one.arg != "array"}
     wanted = methods()[method]
     try:
-        bound = signature.bind(None, *call.args[: len(wanted)], **keywords)  # type: ignore[arg-type]
+        bound = signature.bind(None, *call.args[: len(wanted)], **keywords)
     except TypeError:
         return None
     bound.apply_defaults()
     given = [bound.arguments[name] for name in wanted]
     arguments = [_argument(one) if isinstance(one, ast.expr) else one for one in given]
-    return None if None in arguments else Formula(label, method, tuple(arguments))
+    known = tuple(one for one in arguments if one is not None)
+    return Formula(label, method, known) if len(known) == len(arguments) else None
 
 
 def _argument(node: ast.expr) -> Argument | None:
