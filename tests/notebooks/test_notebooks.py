@@ -22,7 +22,7 @@ NAMES = [path.stem for path in NOTEBOOKS]
 SANITISE = Path(__file__).with_name("sanitise.cfg")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 PRIVATE = re.compile(r"/root/|/home/|/tmp/|/work/|/Users/|[A-Za-z]:\\\\|api[_-]?key|BEGIN .*PRIVATE KEY", re.IGNORECASE)
-EXPECTED = ("01_data", "02_design", "03_backtest", "04_sweep", "05_parity", *LIVE)
+EXPECTED = ("01_data", "02_design", "03_backtest", "04_sweep", "05_parity", "09_train_and_serve", *LIVE)
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def test_a_notebook_shows_again_what_it_showed(path: Path, house: Path) -> None:
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "-q"),
-            *(f"--nbval-sanitize-with={SANITISE}", "--nbval-cell-timeout=120", f"--rootdir={house}"),
+            *(f"--nbval-sanitize-with={SANITISE}", "--nbval-cell-timeout=200", f"--rootdir={house}"),
             str(house / "notebooks" / path.name),
         ],
         cwd=house / "notebooks",
