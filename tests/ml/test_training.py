@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_model_and_other_data_another(gold):
     again = train(gold.desk, "ml_gold", "au2512", "2025-09-01", "2025-10-17", promote=False)
     first = gold.trained.manifest
     assert again.manifest.hash == first.hash and again.manifest.origin.hash == first.origin.hash
-    assert again.manifest.version == "2" and not again.promoted
+    assert int(again.manifest.version) > 1 and not again.promoted
     shorter = train(gold.desk, "shorter", "au2512", "2025-09-01", "2025-10-16", kind="linear")
     assert shorter.manifest.hash != first.hash and shorter.manifest.origin.hash != first.origin.hash
 
