@@ -42,6 +42,7 @@ def desk(house: House) -> Iterator[Desk]:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("live"), port_offset=2700)
     shutil.copytree(ROOT / "notebooks", house.home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copy(ROOT / "config" / "schedule.yaml", house.config)
     house.edit("market.yaml", history_days=2)
     with house.running():
         yield house
@@ -113,6 +114,11 @@ def test_a_wrong_token_is_one_line(desk: Desk) -> None:
     desk.live._token = "f" * 64
     with pytest.raises(ClientError, match="wrong token: expected the content of data/run/token"):
         _ = desk.positions
+
+
+def test_a_notebook_says_what_it_wants_once_and_the_daily_report_tells_the_day(house: House) -> None:
+    shows_again(house, "08_schedule")
+    shows_again(house, "10_daily_report")
 
 
 def test_a_notebook_watches_the_house_flattens_a_strategy_and_halts_everything(house: House, desk: Desk) -> None:
