@@ -23,7 +23,7 @@ def test_the_author_s_notebook_runs_top_to_bottom_and_its_cockpit_stops_a_strate
     page.get_by_text("| Idle").wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run").first.click()
     page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
-    page.locator(".jp-InputPrompt", has_text="[14]:").wait_for(timeout=150_000)
+    page.locator(".jp-InputPrompt", has_text="[16]:").wait_for(timeout=150_000)
     halt = page.get_by_role("button", name="HALT")
     halt.scroll_into_view_if_needed()
     row = page.locator(".widget-vbox", has=page.get_by_text("MaRsiStrategy")).last

@@ -116,6 +116,37 @@ def test_without_a_running_stack_a_deployment_says_what_to_do_in_one_line(shell,
     assert "Traceback" not in told.out + told.err
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("desk.deploy('Golf', 'au2512')", "found 'Golf', no such class in strategies/*.py. Did you mean: Gold?"),
+        ("desk.deploy('gold')", "Gold: no symbol; write e.g. symbol='au2512'"),
+        ("desk.deploy(7, 'au2512')", "found 7, expected a strategy class or the name of a file in strategies/"),
+        ("desk.roll('Gold', 'au2602')", "no running stack at http://127.0.0.1:8080: run make up"),
+        ("desk.whence('17')", "no running stack at http://127.0.0.1:8080: run make up"),
+        ("desk.cockpit().act('Gold', 'stop'); desk.ticks('au2512')", "run make up"),
+    ],
+)
+def test_a_wrong_word_to_the_desk_is_one_line_and_leaves_the_kernel_as_it_was(shell, capsys, words, line):
+    shell.run_cell(CELL + "\n")
+    shell.run_cell("desk = __import__('arbig').Desk(data='data')")
+    before = set(shell.user_ns)
+    capsys.readouterr()
+    shell.run_cell(words)
+    told = capsys.readouterr()
+    assert line in told.out + told.err
+    assert "Traceback" not in told.out + told.err
+    assert set(shell.user_ns) == before
+
+
+def test_a_default_outside_its_own_range_is_refused(shell, capsys):
+    spoilt = CELL.replace("from arbig import", "from typing import Annotated\nfrom arbig import Range,")
+    shell.run_cell(spoilt.replace("window = 5", "window: Annotated[int, Range(2, 200)] = 1"))
+    told = capsys.readouterr()
+    assert "Gold.window: default 1 is not 2 to 200; write window = 2" in told.err + told.out
+    assert not file(shell).exists()
+
+
 def test_a_class_of_a_plain_cell_is_told_how_to_become_a_file(shell, capsys):
     shell.run_cell(CELL.partition("\n")[2])
     shell.run_cell("desk = __import__('arbig').Desk(data='data')\ndesk.deploy(Gold, 'au2512')")
