@@ -61,7 +61,7 @@ def ask(
     port = settings.port(service)
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
-        address = quote(path, safe="/:@!$&'()*+,;=~")
+        address = quote(path, safe="/?%:@!$&'()*+,;=~")
         line.request(method, f"{address}?{query}" if query else address, payload, headers)
         answer = line.getresponse()
         body = _body(answer.headers.get_content_type(), answer.read())
