@@ -13,6 +13,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,18 +199,17 @@ def end() -> None:
 
 def main() -> int:
     """`python -m arbig.ml.serving`: until SIGTERM."""
-    asked: list[int] = []
+    asked = threading.Event()
     try:
         settings = load_settings()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, lambda number, _: asked.append(number))
         serve(settings)
+        for signum in (signal.SIGINT, signal.SIGTERM):  # after Ray, which has handlers of its own
+            signal.signal(signum, lambda *_: asked.set())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     print(json.dumps({"event": "models are served", "port": settings.port("ml")}), flush=True)
-    while not asked:
-        signal.pause()
+    asked.wait()
     end()
     return 0
 
