@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fuzzing import questions
 from house import House, until
 
 from arbig.store.trail import Trail
@@ -131,6 +132,20 @@ def test_web_is_killed_inside_everything_a_person_asks_for(desk: Desk) -> None:
     assert ["order"] * 2 + ["deploy paper"] * 2 + ["edit strategy"] * 2 + ["flatten"] * 2 + ["halt"] * 2 == unknown
     assert trail.broken() is None
     print(f"\nWeb killed at {desk.died} moments; {len(after)} requests at the counter, each once", file=sys.stderr)
+
+
+def test_whatever_is_asked_of_a_whole_house_nothing_in_it_answers_500(desk: Desk) -> None:
+    """The services' own 500 would be Web's 503; their logs would name it."""
+    token = (desk.house.data / "run" / "token").read_text().strip()
+    home = f"http://127.0.0.1:{8080 + OFFSET}"
+    with httpx.Client(
+        base_url=home, headers={"Authorization": f"Bearer {token}"}, timeout=90, trust_env=False
+    ) as client:
+        counted = questions(client.get("/api/v1/openapi.json").json(), client.request, examples=12, chance=7)
+    assert counted[422] and counted[404] and counted[200] and not counted[500], counted
+    logs = {log.name: log.read_text() for log in (desk.house.data / "logs").glob("*.jsonl")}
+    assert [] == [name for name, text in logs.items() if "Exception in ASGI application" in text]
+    print(f"\nasked {counted.total()} times: {dict(counted)}", file=sys.stderr)
 
 
 def _accepted(answer: httpx.Response) -> bool:

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import cycle, islice
 from typing import Any
 
 import httpx
@@ -130,12 +131,13 @@ def keys(own: str) -> Iterator[dict[str, str]]:
     yield {"Cookie": "arbig_session=" + own}
 
 
-def strangers(about: dict[str, Any], ask: Ask, own: str) -> Counter[int]:
-    """Every operation, knocked at with every key that opens nothing."""
+def strangers(about: dict[str, Any], ask: Ask, own: str, keys_each: int) -> Counter[int]:
+    """Every operation, knocked at with so many of the keys that open nothing, each in its turn."""
     counted: Counter[int] = Counter()
+    turn = cycle(keys(own))
     for path, methods in about["paths"].items():
+        address = path.replace("{symbol}", "au2512").replace("{", "").replace("}", "")
         for method in methods:
-            for headers in keys(own):
-                address = path.replace("{symbol}", "au2512").replace("{", "").replace("}", "")
+            for headers in islice(turn, keys_each):
                 counted[ask(method, address, headers=headers).status_code] += 1
     return counted
