@@ -74,6 +74,7 @@ def _execute(folder: Path, order: Mapping[str, Any]) -> str | None:
             str(folder / EXECUTED),
             parameters=order["parameters"],
             kernel_name=KERNEL,
+            language="python",
             cwd=order["cwd"],
             progress_bar=False,
             log_output=False,
