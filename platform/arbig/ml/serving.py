@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psutil
 
 from arbig.domain.features import FeatureError, Prediction, Question, refusal
 from arbig.ml.ray_start import begun
 from arbig.ml.sets import SetError
+from arbig.runtime.leftovers import leftovers
 from arbig.runtime.models import models_config
 from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings
 from arbig.store.models import Model, ModelError, Registry
@@ -197,11 +199,20 @@ def end() -> None:
     ray.shutdown()
 
 
+def end_former(settings: Settings) -> None:
+    """What a server of this house that was killed left of its Ray: parts of it wait for ever."""
+    for process in leftovers(settings):
+        with contextlib.suppress(psutil.Error):
+            if process.ppid() == 1 and process.environ()["ARBIG_SERVICE"] == "ml":
+                process.kill()
+
+
 def main() -> int:
     """`python -m arbig.ml.serving`: until SIGTERM."""
     asked = threading.Event()
     try:
         settings = load_settings()
+        end_former(settings)
         serve(settings)
         for signum in (signal.SIGINT, signal.SIGTERM):  # after Ray, which has handlers of its own
             signal.signal(signum, lambda *_: asked.set())
