@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from arbig.runtime.books import db_app
 from arbig.scheduler.commands import app as schedule_app
 
 if TYPE_CHECKING:
@@ -589,6 +590,7 @@ Replace = Annotated[bool, typer.Option("--replace", help="Write over days that h
 history_app = typer.Typer(help="Bars and ticks on disk: list, check, import, fill, generate.", no_args_is_help=True)
 app.add_typer(history_app, name="history")
 app.add_typer(schedule_app, name="schedule")
+app.add_typer(db_app, name="db")
 
 
 @history_app.command("list")

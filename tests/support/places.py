@@ -30,10 +30,10 @@ def kinds(metafunc: pytest.Metafunc) -> list[str]:
     """On which databases a test runs."""
     if metafunc.definition.get_closest_marker("sqlite") is not None:
         return [SQLITE]
-    if KIND == POSTGRESQL:
+    mark = metafunc.definition.get_closest_marker("postgresql")
+    if KIND == POSTGRESQL or (mark is not None and mark.kwargs.get("alone")):
         return [POSTGRESQL]
-    is_marked = metafunc.definition.get_closest_marker("postgresql") is not None
-    return [SQLITE, POSTGRESQL] if is_marked else [SQLITE]
+    return [SQLITE, POSTGRESQL] if mark is not None else [SQLITE]
 
 
 def place(path: Path, kind: str = KIND) -> Place:

@@ -24,6 +24,7 @@ from arbig.runtime.loader import suggest
 from arbig.runtime.settings import Settings
 from arbig.store import tables
 from arbig.store.bars import BarFileError, BarStore
+from arbig.store.faults import StoreError
 from arbig.store.ticks import TickFileError, TickStore
 
 
@@ -91,14 +92,19 @@ TRADE_COLUMNS = (
 
 
 class Record:
-    """`data/db/trading.db` of a house, without touching it."""
+    """The trading book of a house, without touching it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.path = settings.data / "db" / "trading.db"
+        self.path = place = settings.database("trading")
         self.account_id = settings.account_id
-        if not self.path.exists():
-            raise ParityError(f"parity: {self.path}: no such file: no live session was recorded here; run: arbig up")
-        self._engine = create_engine(f"sqlite:///file:{self.path}?mode=ro&uri=true")
+        if isinstance(place, Path):
+            if not place.exists():
+                raise ParityError(f"parity: {place}: no such file: no live session was recorded here; run: arbig up")
+            self._engine = create_engine(f"sqlite:///file:{place}?mode=ro&uri=true")
+        else:
+            from arbig.store.postgres import reader
+
+            self._engine = reader(place)
         self._check()
 
     def _check(self) -> None:
@@ -118,8 +124,9 @@ class Record:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
-            raise ParityError(f"parity: {self.path}: {error.orig}; is it a trading database?") from None
+        except (DBAPIError, StoreError) as error:
+            why = " ".join(str(getattr(error, "orig", None) or error).split())
+            raise ParityError(f"parity: {self.path}: {why}; is it a trading database?") from None
 
     def _rows(self, query: Select[Any]) -> list[RowMapping]:
         with self._reading() as connection:

@@ -9,7 +9,9 @@ import asyncio
 import http.client
 import json as _json
 import os
+import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -58,8 +60,13 @@ def ask(
     payload = None if json is None else _json.dumps(json).encode()
     headers = {"Authorization": f"Bearer {settings.token}", PART_HEADER: os.environ.get("ARBIG_SERVICE", "arbig")}
     headers |= {"Content-Type": "application/json"} if payload else {}
-    port = settings.port(service)
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    host, port = settings.host(service), settings.port(service)
+    context = context_for(settings, service)
+    line = (
+        http.client.HTTPConnection(host, port, timeout=timeout)
+        if context is None
+        else http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    )
     try:
         address = quote(path, safe="/?%:@!$&'()*+,;=~")
         line.request(method, f"{address}?{query}" if query else address, payload, headers)
@@ -67,7 +74,7 @@ def ask(
         body = _body(answer.headers.get_content_type(), answer.read())
     except (OSError, ValueError, http.client.HTTPException) as error:
         why = str(error) or type(error).__name__
-        raise CallError(f"{service} at http://127.0.0.1:{port} does not answer: {why}") from None
+        raise CallError(f"{service} at http://{host}:{port} does not answer: {why}") from None
     finally:
         line.close()
     if answer.status >= 400:
@@ -77,17 +84,28 @@ def ask(
 
 async def is_ready(settings: Settings, service: str, timeout: float = 2.0) -> bool:
     """Whether the sibling says that it is ready: asked often while waiting, so without the client's weight."""
-    port = settings.port(service)
+    host, port = settings.host(service), settings.port(service)
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=context_for(settings, service))
             try:
-                writer.write(question(port, settings.token, "/ready"))
+                writer.write(question(port, settings.token, "/ready", host))
                 return is_success(await reader.read(64))
             finally:
                 writer.close()
     except (OSError, TimeoutError):
         return False
+
+
+@cache
+def _context(authority: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=authority)
+
+
+def context_for(settings: Settings, service: str) -> ssl.SSLContext | None:
+    """Who must vouch for a service beyond this machine; None where it speaks without TLS."""
+    tls = settings.hosts.tls
+    return _context(tls.ca) if tls is not None and settings.speaks_tls(service) else None
 
 
 def _body(kind: str, content: bytes) -> Any:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from arbig.runtime.alerting import wants_alerts
 from arbig.runtime.models import models_config
-from arbig.runtime.settings import Settings
+from arbig.runtime.settings import HOSTED, Settings
 
 Probe = Literal["port", "socket", "ready", "page"]
 
@@ -52,4 +52,9 @@ def programs_of(settings: Settings) -> tuple[Program, ...]:
         absent.add("alerts")
     if not models_config(settings.config).serve:
         absent.add("ml")
-    return tuple(program for program in PROGRAMS if program.name not in absent)
+    return tuple(each for each in PROGRAMS if each.name not in absent and settings.runs_here(each.name))
+
+
+def elsewhere(settings: Settings) -> tuple[Program, ...]:
+    """The services of this house that run on other hosts."""
+    return tuple(BY_NAME[name] for name in HOSTED if not settings.runs_here(name))

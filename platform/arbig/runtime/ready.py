@@ -16,8 +16,8 @@ def is_ready(port: int, token: str, path: str = "/ready", timeout: float = 2.0) 
         return False
 
 
-def question(port: int, token: str, path: str) -> bytes:
-    lines = (f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Authorization: Bearer {token}", "Connection: close")
+def question(port: int, token: str, path: str, host: str = "127.0.0.1") -> bytes:
+    lines = (f"GET {path} HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {token}", "Connection: close")
     return "\r\n".join((*lines, "", "")).encode()
 
 

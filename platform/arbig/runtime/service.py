@@ -409,7 +409,7 @@ class Door:
     def _refusal(self, connection: HTTPConnection) -> JSONResponse | None:
         host = connection.headers.get("host", "").rsplit(":", 1)[0]
         path = connection.scope["path"]
-        if host not in HOSTS:
+        if host not in HOSTS and host != self.life.settings.host(self.life.kind.name):
             return JSONResponse({"detail": f"host {host!r} is not this machine; use http://127.0.0.1"}, 421)
         if path == "/health":
             return None
@@ -430,10 +430,13 @@ class _Server(uvicorn.Server):
     """uvicorn in our loop; signals are ours."""
 
     def __init__(self, life: Life) -> None:
+        tls = life.settings.hosts.tls if life.settings.speaks_tls(life.kind.name) else None
         super().__init__(
             uvicorn.Config(
                 Witness(Door(life), life.settings, life.clock, life.who),
-                host="127.0.0.1",
+                host=life.settings.host(life.kind.name),
+                ssl_certfile=None if tls is None else tls.certificate,
+                ssl_keyfile=None if tls is None else tls.key,
                 port=life.settings.port(life.kind.name),
                 log_config=None,
                 access_log=False,

@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from arbig.runtime.files import Config, SettingsError, load_yaml_model
-from arbig.store.place import Place, parsed, unguarded
+from arbig.store.place import Place, is_near, parsed, unguarded
 
 if TYPE_CHECKING:
     from arbig.bus.redis import RedisAddress
@@ -42,6 +42,9 @@ PORTS: Mapping[str, int] = {
 
 EXIT_CONFIG = 78
 DATABASE_PASSWORD = "ARBIG_DATABASE_PASSWORD"
+LOOPBACK = "127.0.0.1"
+HOSTED = ("gateway", "market", "trading", "strategy")
+"""What may live on a host of its own. The exchange is beside the Gateway; people's pages stay on 127.0.0.1."""
 WRITABLE = "a folder we may write to is needed, give one: --data DIR"
 
 
@@ -95,6 +98,36 @@ class RedisConfig(Config):
         return is_loopback(self.host)
 
 
+class TlsConfig(Config):
+    """What this host shows the others, and who vouches for them."""
+
+    certificate: str = Field(min_length=1, examples=["/etc/arbig/host.pem"])
+    key: str = Field(min_length=1, examples=["/etc/arbig/host.key"])
+    ca: str = Field(min_length=1, examples=["/etc/arbig/ca.pem"])
+
+
+class HostsConfig(Config):
+    """`config/hosts.yaml`: on which address each service listens and is found. Beyond this machine only with TLS."""
+
+    gateway: str = Field(LOOPBACK, examples=["10.0.0.2"])
+    market: str = Field(LOOPBACK, examples=["10.0.0.3"])
+    trading: str = Field(LOOPBACK, examples=["10.0.0.4"])
+    strategy: str = Field(LOOPBACK, examples=["10.0.0.5"])
+    token_file: str = Field("", examples=["/etc/arbig/token"])
+    tls: TlsConfig | None = None
+
+    @model_validator(mode="after")
+    def _guarded_beyond_this_machine(self) -> HostsConfig:
+        """The token that moves money stands in every question."""
+        for name in HOSTED:
+            if not is_near(getattr(self, name)) and self.tls is None:
+                raise ValueError(
+                    f"found {name}: {getattr(self, name)} without tls, expected it for an address beyond this machine; "
+                    "write tls: {certificate: ..., key: ..., ca: ...}"
+                )
+        return self
+
+
 @dataclass(frozen=True)
 class Settings:
     """What every process knows about the house: its folders, ports, secrets and choices."""
@@ -105,6 +138,9 @@ class Settings:
     port_offset: int
     house: HouseConfig
     redis: RedisConfig
+    hosts: HostsConfig = field(default_factory=lambda: HostsConfig.model_validate({}))
+    only: tuple[str, ...] = ()
+    """The services that run on this host, where the house has several; empty is all of them."""
 
     @property
     def gateway(self) -> str:
@@ -148,9 +184,21 @@ class Settings:
             return self.redis.port if not self.redis.embedded else int(self._embedded_redis()["port"])
         return PORTS[service] + self.port_offset
 
+    def host(self, service: str) -> str:
+        """The address a service listens on and is found at."""
+        return str(getattr(self.hosts, service)) if service in HOSTED else LOOPBACK
+
+    def speaks_tls(self, service: str) -> bool:
+        return self.hosts.tls is not None and self.host(service) != LOOPBACK
+
+    def runs_here(self, service: str) -> bool:
+        return not self.only or service in self.only
+
     @cached_property
     def token(self) -> str:
-        """The services' own bearer token."""
+        """The services' own bearer token; all hosts of a house have the same."""
+        if self.hosts.token_file:
+            return read_secret(Path(self.hosts.token_file), "config/hosts.yaml: token_file")
         return secret_file(self.run / "token")
 
     @cached_property
@@ -228,6 +276,8 @@ def load_settings(
         port_offset=_port_offset(port_offset, folder_of_data),
         house=load_yaml_model(folder_of_config / "arbig.yaml", HouseConfig),
         redis=load_yaml_model(folder_of_config / "redis_config.yaml", RedisConfig),
+        hosts=load_yaml_model(folder_of_config / "hosts.yaml", HostsConfig),
+        only=_only(os.environ.get("ARBIG_SERVICES", "")),
     )
 
 
@@ -302,6 +352,14 @@ def _find_root() -> Path:
     raise SettingsError(
         f"{here}: no config/redis_config.yaml here or above; run arbig in its folder, or set ARBIG_ROOT"
     )
+
+
+def _only(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in (*PORTS, "exchange", "alerts", "ml"):
+            raise SettingsError(f"ARBIG_SERVICES: found {name!r}, no such service; write e.g. trading,strategy")
+    return names
 
 
 def _port_offset(given: int | None, data: Path) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 from arbig.bus.port import BusError
 from arbig.runtime.control import Control, ControlError, Process
 from arbig.runtime.http import CallError, ask
-from arbig.runtime.programs import Program, programs_of
+from arbig.runtime.programs import Program, elsewhere, programs_of
 from arbig.runtime.ready import accepts, is_open, is_ready
 from arbig.runtime.redis_server import ask as ask_redis
-from arbig.runtime.settings import Settings, SettingsError
+from arbig.runtime.settings import LOOPBACK, Settings, SettingsError
 
 BEYOND = ("uptime", "heartbeat", "ticks_per_s", "waits_for")
 COUNTED = ("trading_state", "trading_reason", "trading_since", "orders_today", "trades_today")
@@ -110,13 +110,13 @@ def services_of(settings: Settings) -> list[ServiceStatus]:
         processes = {process.name: process for process in Control(settings).processes()}
     except ControlError:
         processes = {}
-    programs = programs_of(settings)
+    programs = (*programs_of(settings), *elsewhere(settings))
     with ThreadPoolExecutor(len(programs)) as pool:
         return list(pool.map(lambda program: _status(settings, program, processes.get(program.name)), programs))
 
 
 def _status(settings: Settings, program: Program, process: Process | None) -> ServiceStatus:
-    alive = process is not None and process.alive
+    alive = process.alive if process is not None else not settings.runs_here(program.name)
     own = _own(settings, program) if alive and program.probe == "ready" else {}
     if alive and process is not None and "uptime" not in own:
         own = {**own, "uptime": process.uptime}
@@ -147,7 +147,18 @@ def is_up(settings: Settings, program: Program) -> bool:
         return False
     if program.probe == "port":
         return is_open(port)
-    return is_ready(port, settings.token, program.page if program.probe == "page" else "/ready")
+    if program.probe == "ready":
+        return _answers(settings, program.name)
+    return is_ready(port, settings.token, program.page)
+
+
+def _answers(settings: Settings, service: str) -> bool:
+    if settings.host(service) == LOOPBACK:
+        return is_ready(settings.port(service), settings.token)
+    try:
+        return bool(ask(settings, service, "GET", "/ready", timeout=2.0)["ready"])
+    except CallError:
+        return False
 
 
 def _own(settings: Settings, program: Program) -> dict[str, Any]:

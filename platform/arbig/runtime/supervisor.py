@@ -26,7 +26,7 @@ from arbig.runtime.alerting import alert_variables
 from arbig.runtime.broker import secret_variables
 from arbig.runtime.leftovers import end_leftovers
 from arbig.runtime.programs import Program, programs_of
-from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings
+from arbig.runtime.settings import DATABASE_PASSWORD, EXIT_CONFIG, Settings, SettingsError, load_settings
 
 EXIT_SECOND_COPY = 75
 START_RETRIES = 20
@@ -34,6 +34,7 @@ STOP_SECONDS = 10
 LOOK_SECONDS = 0.1
 """supervisord itself looks once a second whether a child has died, and starts it with the look after that."""
 PRINTS_ONLY = ("redis", "console", "jupyter")
+ON_BOOKS = ("trading", "strategy", "jupyter")  # parity, in a notebook, reads Trading's book
 HOLDS_NOTHING = ("console",)  # asked to end, Bokeh takes its time with every open page
 
 
@@ -151,6 +152,8 @@ def _own_words(program: Program, settings: Settings) -> dict[str, str]:
     a notebook too, finds their names empty."""
 
     hidden = () if program.name == "gateway" else secret_variables(settings)
+    if program.name not in ON_BOOKS:
+        hidden = (*hidden, DATABASE_PASSWORD)
     hidden += () if program.name == "alerts" else alert_variables(settings)
     return {"ARBIG_SERVICE": program.name, **dict.fromkeys(hidden, "")}
 

@@ -120,10 +120,10 @@ class OrderStore:
 
     def cancels_asked(self) -> set[str]:
         """Orders whose cancel was passed on, as far back as messages are kept."""
-        box = tables.outbox.c
-        word = func.instr(box.payload, CommandType.CANCEL_ORDER.encode())
+        box, word = tables.outbox.c, CommandType.CANCEL_ORDER.encode()
         with self.database.reading() as connection:
-            payloads = connection.scalars(select(box.payload).where(box.stream == "stream:cmd", word > 0)).all()
+            said = connection.scalars(select(box.payload).where(box.stream == "stream:cmd"))
+            payloads = [payload for payload in said if word in payload]
         return {msgspec.json.decode(payload).get("order_request_id", "") for payload in payloads}
 
     def received(self, trading_day: date) -> list[Received]:

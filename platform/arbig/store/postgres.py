@@ -20,6 +20,7 @@ from psycopg.types.string import StrDumper
 from sqlalchemy import (
     Column,
     Connection,
+    Engine,
     Integer,
     MetaData,
     Table,
@@ -138,6 +139,17 @@ def session(address: PostgresAddress, autocommit: bool = False) -> Session:
         raise told(address, error) from None
     opened.adapters.register_dumper(str, _CleanText)
     return opened
+
+
+def reader(address: PostgresAddress) -> Engine:
+    """For who only looks: a session that may not write, and holds no lock."""
+
+    def looking() -> Session:
+        opened = session(address, autocommit=True)
+        opened.execute("SET default_transaction_read_only = on")
+        return opened
+
+    return create_engine("postgresql+psycopg://", creator=looking, isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
 
 def told(address: PostgresAddress, error: BaseException) -> StoreError:
