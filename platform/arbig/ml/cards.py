@@ -33,8 +33,8 @@ def card(manifest: Manifest) -> str:
 | predicts 预测 | the move from the next bar's open to the close {manifest.horizon} minutes on, in basis points |
 | contracts 合约 | {", ".join(origin.symbols)} |
 | data 数据 | {origin.rows} rows, {origin.first:%Y-%m-%d %H:%M} to {origin.last:%Y-%m-%d %H:%M} |
-| data hash | `{origin.hash}` |
-| model hash | `{manifest.hash}` |
+| data hash | `{origin.hash[:16]}` |
+| model hash | `{manifest.hash[:16]}` |
 | saw bars up to 训练截止 | {manifest.trained_until:%Y-%m-%d %H:%M}; what it says about earlier bars looks ahead |
 | features 特征 | `{manifest.feature_set}` {manifest.fingerprint}: {", ".join(manifest.features)} |
 | parameters 参数 | {", ".join(f"{name} {value}" for name, value in manifest.params.items())} |
