@@ -95,5 +95,11 @@ def test_an_unknown_model_or_version_is_named(registry):
 def test_the_card_says_what_a_trader_must_know(gold):
     text = Registry(gold.folder).card("ml_gold@1")
     manifest = gold.trained.manifest
-    for word in ("au2512.SHFE", manifest.hash[:16], manifest.origin.hash[:16], "2025-10-17 14:5", "beats the linear baseline"):
+    for word in (
+        "au2512.SHFE",
+        manifest.hash[:16],
+        manifest.origin.hash[:16],
+        "2025-10-17 14:5",
+        "beats the linear baseline",
+    ):
         assert word in text
