@@ -50,4 +50,5 @@ def test_what_can_be_deployed_is_told_without_running_it(web) -> None:
     with web.as_viewer() as viewer:
         classes = viewer.get("/api/v1/strategy-classes").json()["classes"]
     (ma_rsi,) = [one for one in classes if one["class_name"] == "MaRsiStrategy"]
-    assert {"name": "fast_window", "kind": "integer", "default": 10} == ma_rsi["parameters"][0]
+    first = ma_rsi["parameters"][0]
+    assert ("fast_window", "integer", 10) == (first["name"], first["kind"], first["default"])
