@@ -252,6 +252,7 @@ class Tested(Answer, frozen=True, kw_only=True):
 HTML = str
 ANSWERS: Mapping[tuple[str, str], Any] = {
     ("GET", "/whoami"): said.Whoami,
+    ("GET", "/health"): dict[str, Any],
     ("GET", "/status"): said.House,
     ("GET", "/services"): Services,
     ("POST", "/services/{name}/{action}"): Controlled,
