@@ -24,7 +24,7 @@ ROWS = """([first, second]) => {
 }"""
 LAST_CANDLE = """() => {
   for (const model of Bokeh.documents[0]._all_models.values())
-    if (model.type === 'ColumnDataSource' && 'half_volume' in model.data) {
+    if (model.type === 'ColumnDataSource' && 'half' in model.data) {
       const {i, close} = model.data;
       return i.length ? [i[i.length - 1], close[close.length - 1]] : null;
     }
@@ -32,7 +32,7 @@ LAST_CANDLE = """() => {
 
 
 def candles(desk) -> int:
-    return desk.page.evaluate(ROWS, ["open", "half_volume"])
+    return desk.page.evaluate(ROWS, ["open", "half"])
 
 
 def markers(desk) -> int:
@@ -145,10 +145,10 @@ def test_a_dead_letter_is_shown_until_it_is_gone(desk) -> None:
 def test_on_a_phone_every_figure_is_within_the_width(desk) -> None:
     desk.page.set_viewport_size({"width": 390, "height": 844})
     desk.log_in()
-    desk.page.get_by_text("Fees", exact=True).wait_for(timeout=15_000)
+    desk.page.get_by_text("Fees", exact=True).first.wait_for(timeout=15_000)
     assert 390 == desk.page.evaluate("document.documentElement.scrollWidth")
     for text in ("Trading day", "Equity", "Fees", "Log out"):
-        place = desk.page.get_by_text(text, exact=True).bounding_box()
+        place = desk.page.get_by_text(text, exact=True).first.bounding_box()
         assert place["x"] >= 0 and place["x"] + place["width"] <= 390, text
 
 
