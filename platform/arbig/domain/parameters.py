@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ def type_of(kind: type, name: str) -> type | None:
 def _read(said: str, names: dict[str, Any]) -> Any:
     """An annotation that `from __future__ import annotations` has made a text."""
     try:
-        return eval(said, {"Annotated": Annotated, "Range": Range, "OneOf": OneOf, **names})  # noqa: S307
+        alone = type("Alone", (), {"__annotations__": {"it": said}})
+        known = {"Annotated": Annotated, "Range": Range, "OneOf": OneOf, **names}
+        return get_type_hints(alone, known, include_extras=True)["it"]
     except Exception:
         return None
 

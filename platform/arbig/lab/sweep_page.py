@@ -1,4 +1,4 @@
-"""Sweep page: a search on one page, for the archive: what was tried, how much of it is luck, the picture, the best sets."""
+"""Sweep page: a search on one page, for the archive: what was tried, how much of it is luck, the picture, the best."""
 
 from __future__ import annotations
 

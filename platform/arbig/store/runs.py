@@ -1,5 +1,5 @@
 """Store: what was due, ran and ended, `data/db/scheduler.db`. A due is one row for ever: whoever finds it there does
-not run it again. The file stays beside the runs' folders it speaks of, so it is SQLite wherever the account's books are."""
+not run it again. The file stays beside the runs' folders it speaks of: SQLite wherever the account's books are."""
 
 from __future__ import annotations
 
