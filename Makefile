@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 # Seen by vnpy-compatibility tests only, to compare values with the originals: without their dependencies (Qt, a compiler).
 PEERS := vnpy vnpy_ctastrategy vnpy_sqlite
 
-.PHONY: help setup up down status test check chaos soak docs bench
+.PHONY: help setup up down status test check chaos soak docs pictures bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## make the environment only
 
@@ -40,6 +40,9 @@ soak: $(VENV)/.tested ## twenty minutes under faults; ARBIG_SOAK_MINUTES, ARBIG_
 
 docs: $(VENV)/.tested ## write the generated parts of the documents anew (docs/api.md, platform/ARCHITECTURE.md)
 	@$(BIN)/python tests/docs/generated.py
+
+pictures: $(VENV)/.tested ## draw the console's pictures for the README anew (a few minutes)
+	@$(BIN)/python tests/docs/pictures.py
 
 bench: $(VENV)/.tested ## latency, throughput, startup, backtest; tables, and JSON under data/bench
 	@$(BIN)/arbig bench all

@@ -81,7 +81,7 @@ def test_nor_with_realistic_matching(path: Path) -> None:
     [
         pytest.param(path, id=path.stem)
         for path in (*sorted(VNPY.glob("*_strategy.py")), *sorted(SHIPPED.glob("*.py")))
-        if path.stem != "test_strategy"
+        if path.stem not in ("test_strategy", "ml_gold")  # tests/ml judges what asks a model
     ],
 )
 def test_the_strategies_of_vnpy_and_our_own_are_clean(path: Path, matching: Matching) -> None:

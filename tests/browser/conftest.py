@@ -60,9 +60,9 @@ class Desk:
     def address(self, port: int, path: str = "") -> str:
         return f"http://127.0.0.1:{port + self.house.port_offset}{path}"
 
-    def link(self, place: str) -> str:
+    def link(self, place: str, *words: str) -> str:
         """A fresh link as `arbig links` prints it."""
-        found = re.search(rf"{place}\s+(http\S+)", self.house.arbig("links").stdout)
+        found = re.search(rf"{place}\s+(http\S+)", self.house.arbig("links", *words).stdout)
         assert found is not None
         return found[1]
 

@@ -24,7 +24,7 @@ ROWS = """([first, second]) => {
 }"""
 LAST_CANDLE = """() => {
   for (const model of Bokeh.documents[0]._all_models.values())
-    if (model.type === 'ColumnDataSource' && 'half' in model.data) {
+    if (model.type === 'ColumnDataSource' && 'half_volume' in model.data) {
       const {i, close} = model.data;
       return i.length ? [i[i.length - 1], close[close.length - 1]] : null;
     }
@@ -32,7 +32,7 @@ LAST_CANDLE = """() => {
 
 
 def candles(desk) -> int:
-    return desk.page.evaluate(ROWS, ["open", "half"])
+    return desk.page.evaluate(ROWS, ["open", "half_volume"])
 
 
 def markers(desk) -> int:
@@ -76,34 +76,94 @@ def test_the_page_speaks_chinese_changes_its_colours_and_is_found_so_again(desk)
     assert [] == desk.errors
 
 
-def test_an_order_by_hand_is_shown_at_work_and_cancelled_by_its_button(desk) -> None:
-    tick = desk.house.ask("web", "GET", "/api/v1/ticks/au2512")["tick"]
-    wish = {
-        "symbol": "au2512",
-        "direction": "LONG",
-        "offset": "OPEN",
-        "price": round(tick["last_price"] - 4, 2),
-        "volume": 2,
-    }
-    desk.log_in().open("chart")
-    answer = desk.house.ask("web", "POST", "/api/v1/orders", wish)
+def test_an_order_is_looked_at_sent_and_cancelled_on_the_page_trade(desk) -> None:
+    """The preview shows the split and the money, or the rule that refuses; nothing is sent before the second press."""
+    price = round(desk.house.ask("web", "GET", "/api/v1/ticks/au2512")["tick"]["last_price"] - 4, 2)
     orders = lambda: desk.house.ask("web", "GET", "/api/v1/orders?active=true")["orders"]
-    until(lambda: any(order["order_id"] for order in orders()), 20, f"the order works: {answer}")
-    cancel = desk.page.get_by_text("Cancel", exact=True)
-    cancel.first.wait_for(timeout=20_000)
-    cancel.first.click()
-    until(lambda: not orders(), 20, "the order is cancelled")
-    cancel.first.wait_for(state="detached", timeout=20_000)
+    mine = lambda: [order for order in orders() if order["strategy_name"] == "manual"]
+    desk.log_in().open("trade")
+    ticket, send = desk.page.locator(".preview"), desk.page.locator("button.send")
+    desk.page.locator("input.price").fill(f"{price + 0.01:.2f}")
+    ticket.get_by_text("PRICE_TICK", exact=True).wait_for(timeout=15_000)
+    desk.page.locator("input.price").fill(f"{price:.2f}")
+    desk.page.locator("input.volume").fill("2")
+    ticket.get_by_text("Open 2", exact=True).wait_for(timeout=15_000)
+    assert [] == mine()
+    send.click()
+    assert [] == mine()
+    send.click()
+    until(lambda: any(order["order_id"] for order in mine()), 20, "the order works")
+    desk.page.locator("tr", has_text="manual").get_by_text("Cancel", exact=True).click()
+    until(lambda: not mine(), 20, "the order is cancelled")
+    desk.page.locator("tr", has_text="manual").wait_for(state="detached", timeout=20_000)
+    assert [] == desk.errors
 
 
-def test_a_service_is_restarted_by_pressing_twice(desk) -> None:
+def test_trading_is_halted_and_resumed_from_any_page(desk) -> None:
+    state = lambda: desk.house.ask("web", "GET", "/api/v1/trading/state")
+    desk.log_in().open("notebooks")
+    desk.page.locator("button.halt").click()
+    desk.page.locator("dialog input[name=reason]").fill("a look at the news")
+    desk.page.locator("dialog button.danger").click()
+    until(lambda: (state()["state"], state()["reason"]) == ("HALTED", "a look at the news"), 15, "halted")
+    desk.page.locator(".alarm").get_by_text("trading is HALTED").wait_for(timeout=15_000)
+    desk.page.get_by_role("button", name="Resume").click()
+    desk.page.locator("dialog button.resume").click()
+    until(lambda: state()["state"] == "ACTIVE", 15, "active")
+    desk.page.get_by_role("button", name="HALT").wait_for(timeout=15_000)
+
+
+def test_a_strategy_is_started_and_stopped(desk) -> None:
+    """The stop by pressing twice."""
     desk.log_in()
+    row = desk.page.locator('tr[data-key="BreakoutStrategy"]')
+    row.get_by_text("Start", exact=True).click()
+    row.get_by_text("running").wait_for(timeout=30_000)
+    row.get_by_text("Stop", exact=True).click()
+    row.get_by_text("Sure?", exact=True).click()
+    row.get_by_text("stopped").wait_for(timeout=30_000)
+
+
+def test_the_account_is_made_flat_by_typing_it(desk) -> None:
+    """The job is shown until the counter says flat."""
+    held = lambda: [one for one in desk.house.ask("web", "GET", "/api/v1/positions")["positions"] if one["volume"]]
+    desk.log_in().open("trade")
+    until(held, 60, "MaRsiStrategy holds something")
+    desk.page.get_by_role("button", name="Flatten all").click()
+    do = desk.page.locator("dialog button.danger")
+    assert do.is_disabled()
+    desk.page.locator("dialog input.typed").fill("flatten")
+    desk.page.locator("dialog input[name=reason]").fill("the day is over")
+    do.click()
+    job = desk.page.locator("tr", has_text="the day is over")
+    job.get_by_text("Done", exact=True).wait_for(timeout=60_000)
+    (flat,) = desk.house.ask("web", "GET", "/api/v1/flatten")["flattens"]
+    assert ("DONE", []) == (flat["state"], flat["left"])
+
+
+def test_a_service_is_restarted_by_pressing_twice_and_its_log_is_searched(desk) -> None:
+    desk.log_in().open("services")
     before = desk.pid("market")
-    button = desk.page.locator('tr[data-key="market"] button')
-    button.click()
-    desk.page.get_by_text("Sure?", exact=True).click()
+    row = desk.page.locator('tr[data-key="market"]')
+    row.get_by_text("Restart", exact=True).click()
+    row.get_by_text("Sure?", exact=True).click()
     until(lambda: desk.pid("market") not in (None, before), 30, "market has a new process")
     until(lambda: "ready" in desk.row("market"), 30, "market is ready again")
+    desk.page.locator("select.service").select_option("market")
+    desk.page.locator("input.grep").fill("start")
+    lines = desk.page.locator('tr[data-key*="T"]', has_text="start")
+    lines.first.wait_for(timeout=15_000)
+    desk.page.locator('tr[data-key="order trading"], tr[data-key="stream:order group:trading"]').first.wait_for()
+
+
+def test_a_viewer_sees_every_page_and_cannot_press(desk) -> None:
+    desk.page.goto(desk.link("console", "--viewer"))
+    desk.page.locator(".lamp.live").wait_for(timeout=30_000)
+    assert desk.page.locator("button.halt").is_disabled()
+    desk.page.locator('tr[data-key="BreakoutStrategy"]').get_by_text("Start", exact=True).click()
+    desk.page.get_by_text("You are logged in to look only").wait_for(timeout=10_000)
+    desk.open("trade").page.locator("input.price").wait_for()
+    assert desk.page.locator("button.send").is_disabled()
 
 
 def test_when_the_console_dies_the_page_greys_out_and_says_so(desk) -> None:
@@ -142,14 +202,21 @@ def test_a_dead_letter_is_shown_until_it_is_gone(desk) -> None:
         desk.page.get_by_text("1 dead letter;").wait_for(state="detached", timeout=15_000)
 
 
-def test_on_a_phone_every_figure_is_within_the_width(desk) -> None:
+def test_on_a_phone_every_page_is_within_the_width(desk) -> None:
     desk.page.set_viewport_size({"width": 390, "height": 844})
     desk.log_in()
     desk.page.get_by_text("Fees", exact=True).first.wait_for(timeout=15_000)
-    assert 390 == desk.page.evaluate("document.documentElement.scrollWidth")
-    for text in ("Trading day", "Equity", "Fees", "Log out"):
+    for text in ("Trading day", "Available", "Log out", "HALT"):
         place = desk.page.get_by_text(text, exact=True).first.bounding_box()
         assert place["x"] >= 0 and place["x"] + place["width"] <= 390, text
+    pages = [link.get_attribute("data-page") for link in desk.page.locator("nav a").all()]
+    assert {"overview", "chart", "trade", "strategies", "services", "research", "notebooks"} == set(pages)
+    for name in pages:
+        desk.open(name)
+        desk.page.wait_for_url(f"**page={name}")
+        desk.page.locator(".tile:visible").first.wait_for()
+        assert 390 == desk.page.evaluate("document.documentElement.scrollWidth"), name
+    assert [] == desk.errors
 
 
 def test_who_is_not_logged_in_is_sent_to_the_form_and_comes_back(desk) -> None:

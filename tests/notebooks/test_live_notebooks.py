@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from house import House, until
 
 from arbig import ClientError, Desk
+from arbig.domain.messages import Direction, Offset
 
 pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
@@ -22,13 +23,32 @@ SANITISE = Path(__file__).with_name("sanitise.cfg")
 CLIENT = """
 import os, sys
 from arbig import Desk
+from arbig.domain.messages import Direction, Offset
 desk = Desk()
+desk.services
 print("ready", flush=True)
-sys.stdin.readline()
-desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1})
-print("deployed", flush=True)
+verb = sys.stdin.readline().split()
+if verb[0] == "deploy":
+    desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1})
+elif verb[0] == "edit":
+    desk.edit("GoldPulse", {"window": int(verb[1])}, force=True)
+elif verb[0] == "flatten":
+    desk.flatten("GoldPulse")
+elif verb[0] == "order":
+    order = (Direction.LONG, Offset.OPEN, float(verb[2]), 1)
+    desk.live.ask(lambda client: client.send_order("au2512", *order, request_id=verb[1]))
+print("done", flush=True)
 sys.stdin.readline()
 """
+FEW = (("deploy", 0.02), ("deploy", 0.3), ("edit", 0.1), ("flatten", 0.01), ("order", 0.005))
+MANY = (
+    *(("deploy", moment) for moment in (0.0, 0.05, 0.1, 0.5, None)),
+    *(("edit", moment) for moment in (0.0, 0.03, 0.2, 0.6, None)),
+    *(("flatten", moment) for moment in (0.0, 0.005, 0.02, 0.1, None)),
+    *(("order", moment) for moment in (0.0, 0.003, 0.01, 0.03, None)),
+)
+"""What a kernel is doing, and the seconds from its beginning to kill -9; None: just done."""
+REST = "rests-all-the-time"
 
 
 @pytest.fixture
@@ -68,29 +88,111 @@ def test_a_strategy_is_written_deployed_and_taken_out_again_in_a_notebook(house:
     shows_again(house, "06_author_and_deploy")
 
 
-def test_a_kernel_killed_in_the_middle_of_a_deployment_leaves_a_whole_one_or_none(house: House, desk: Desk) -> None:
-    """Five moments from the call on; whoever comes next finds one run and can go on with it."""
-    for moment in (0.0, 0.02, 0.1, 0.4, None):
-        kernel = subprocess.Popen(
-            [sys.executable, "-c", CLIENT], env=house.environment, cwd=house.home, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert kernel.stdin and kernel.stdout and kernel.stdout.readline() == "ready\n"
-        kernel.stdin.write("\n")
-        kernel.stdin.flush()
-        if moment is None:
-            assert kernel.stdout.readline() == "deployed\n"
-        else:
-            time.sleep(moment)
-        os.kill(kernel.pid, signal.SIGKILL)
-        kernel.communicate()
-        again = desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1})
-        until(lambda run=again: run.state == "RUNNING", 20, "the strategy runs")
-        assert list(desk.strategies.index).count("GoldPulse") == 1
-        first = again.now.run_id
-        assert desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1}).now.run_id == first
-        again.stop()
-        until(lambda: desk.working_orders.query("strategy_name == 'GoldPulse'").empty, 20, "its orders are cancelled")
+def killed(house: House, words: str, moment: float | None) -> None:
+    """A kernel that is shot while it says this."""
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", CLIENT], env=house.environment, cwd=house.home, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert kernel.stdin and kernel.stdout and kernel.stdout.readline() == "ready\n"
+    kernel.stdin.write(f"{words}\n")
+    kernel.stdin.flush()
+    if moment is None:
+        assert kernel.stdout.readline() == "done\n"
+    else:
+        time.sleep(moment)
+    os.kill(kernel.pid, signal.SIGKILL)
+    kernel.communicate()
+
+
+def low(desk: Desk) -> float:
+    """A price at which an order rests."""
+    return float(desk.tick("au2512").limit_down) + 0.02
+
+
+def send(desk: Desk, name: str, price: float) -> None:
+    order = (Direction.LONG, Offset.OPEN, price, 1)
+    desk.live.ask(lambda client: client.send_order("au2512", *order, request_id=name))
+
+
+def at_the_counter(house: House, name: str) -> int:
+    """How many orders of this request the counter itself has."""
+    found = house.ask("gateway", "GET", "/orders?fresh=true")["orders"]
+    return sum(order.get("request_id") == name and order["status"] != "REJECTED" for order in found)
+
+
+def reattached(house: House) -> Desk:
+    """A new kernel's desk, and how long it took to know the house again."""
+    begun = time.monotonic()
+    desk = Desk(root=house.home, data=house.data)
+    _ = desk.strategies, desk.working_orders
+    print(f"re-attached in {time.monotonic() - begun:.2f} s")
+    return desk
+
+
+def kill_at(house: House, moments: Sequence[tuple[str, float | None]]) -> None:
+    desk = reattached(house)
+    send(desk, REST, low(desk))
+    until(lambda: at_the_counter(house, REST) == 1, 20, "the resting order is at the counter")
+    for number, (verb, moment) in enumerate(moments):
+        name = f"{verb}-{number}-{moment}"
+        about = {"edit": f" {3 + number}", "order": f" {name} {low(desk)}"}
+        if verb != "order":
+            desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1}, replace=True, force=True)
+        if verb == "deploy":
+            desk.stop("GoldPulse")
+        killed(house, verb + about.get(verb, ""), moment)
+        desk.close()
+        desk = reattached(house)
+        CHECKS[verb](house, desk, name, number)
+        assert at_the_counter(house, REST) == 1, f"{name}: the order that worked"
+        assert REST in set(desk.working_orders.request_id), f"{name}: the order that worked"
+    desk.cancel(REST).wait(20)
+    desk.stop("GoldPulse")
+    desk.close()
+
+
+def deployed_once(house: House, desk: Desk, name: str, number: int) -> None:
+    again = desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1})
+    until(lambda: again.state == "RUNNING", 20, f"{name}: it runs")
+    run = again.now.run_id
+    assert desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1}).now.run_id == run
+    assert list(desk.strategies.index).count("GoldPulse") == 1
+
+
+def edited_whole(house: House, desk: Desk, name: str, number: int) -> None:
+    until(lambda: desk.deployed("GoldPulse").state == "RUNNING", 20, f"{name}: it runs")
+    assert desk.deployed("GoldPulse").now.parameters["window"] in (3, 3 + number)
+    assert desk.edit("GoldPulse", {"window": 3 + number}, force=True).now.parameters["window"] == 3 + number
+
+
+def flattened_once(house: House, desk: Desk, name: str, number: int) -> None:
+    if "GoldPulse" not in set(desk.orders.strategy_name):
+        return
+    assert desk.flatten("GoldPulse").wait(60) == "DONE"
+    held = desk.owned.query("strategy_name == 'GoldPulse'").volume
+    assert not held.any(), f"{name}: {held}"
+
+
+def sent_once(house: House, desk: Desk, name: str, number: int) -> None:
+    send(desk, name, low(desk))
+    until(lambda: at_the_counter(house, name) == 1, 20, f"{name}: one order")
+    assert desk.cancel(name).wait(20) == "CANCELLED"
+    assert at_the_counter(house, name) == 1
+
+
+CHECKS = {"deploy": deployed_once, "edit": edited_whole, "flatten": flattened_once, "order": sent_once}
+
+
+def test_a_kernel_killed_while_it_speaks_leaves_everything_whole_or_undone(house: House) -> None:
+    """Inside a deployment, a parameter change, a flatten, a POST, with an order working: none is lost or doubled, and
+    whoever comes next goes on."""
+    kill_at(house, FEW)
+
+
+@pytest.mark.chaos
+def test_a_kernel_killed_at_twenty_moments(house: House) -> None:
+    kill_at(house, MANY)
 
 
 def test_the_cockpit_s_buttons_move_the_strategy_and_a_restart_of_web_fills_it_again(house: House, desk: Desk) -> None:
@@ -100,6 +202,23 @@ def test_the_cockpit_s_buttons_move_the_strategy_and_a_restart_of_web_fills_it_a
     row.buttons["pause"].click()
     until(lambda: desk.deployed("MaRsiStrategy").state == "PAUSED", 10, "paused")
     until(lambda: "PAUSED" in row._said.value and not row.buttons["resume"].disabled, 10, "the cockpit says so")
+    other = Desk(root=house.home, data=house.data)
+    second = other.cockpit()
+    until(lambda: second.rows and second.rows["MaRsiStrategy"]._said.value == row._said.value, 10, "two show the same")
+    until(lambda: "started: au2512" in row._log.value, 15, "its last log lines")
+    for words, told in (("fast_window=0", "expected 1 to 500"), ("fast_window", "expected name=value")):
+        row.parameters.value = words
+        row.apply.click()
+        row.apply.click()
+        assert told in cockpit._message.value
+    row.parameters.value = "fast_window=11"
+    row.apply.click()
+    assert desk.deployed("MaRsiStrategy").now.parameters["fast_window"] != 11, "the first click only asks"
+    row.apply.click()
+    assert desk.deployed("MaRsiStrategy").now.parameters["fast_window"] == 11
+    until(lambda: "fast_window=11" in second.rows["MaRsiStrategy"].parameters.value, 10, "the other shows it too")
+    second.close()
+    other.close()
     house.kill("web")
     until(lambda: "no data" in cockpit._lamp.value, 20, "the lamp goes dark")
     until(lambda: "connected" in cockpit._lamp.value, 30, "and comes back")

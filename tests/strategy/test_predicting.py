@@ -64,7 +64,7 @@ def reply(body: bytes, status: str = "200 OK") -> bytes:
 @contextmanager
 def served(act):
     """`act(connection, request)` for every question; the port."""
-    server = next(one for one in iter(_listening, None) if 8100 <= one.getsockname()[1] <= 58000)
+    server = _listening()
     ended = threading.Event()
 
     def talk(line):
@@ -96,10 +96,14 @@ def quiet(talk, line):
 
 
 def _listening():
-    server = socket.socket()
-    server.bind(("127.0.0.1", 0))
-    server.listen()
-    return server
+    """On a port that a house's offset can name."""
+    while True:
+        server = socket.socket()
+        server.bind(("127.0.0.1", 0))
+        if 8100 <= server.getsockname()[1] <= 58000:
+            server.listen()
+            return server
+        server.close()
 
 
 def answers(line, data, ended):

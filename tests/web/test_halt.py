@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_a_flatten_running_and_says_how_to_stop_it(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("arbig.runtime.halting.follow.__defaults__", (interrupted,))
+    monkeypatch.setattr("arbig.runtime.halting.follow.__defaults__", ("flattens", interrupted))
     done = typed("flatten")
     assert (130, True) == (done.exit_code, "stop it: arbig flatten --stop f1" in done.output)
     assert "f1: STOPPED" in typed("flatten", "--stop", "f1").output

@@ -1,0 +1,159 @@
+"""Runs on a real stack: however one ends, its state, archive and alarm are right, and what it wanted is done once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+from house import House, until
+from nbformat.v4 import new_code_cell, new_notebook
+
+pytestmark = pytest.mark.processes
+PARAMETERS = {"tags": ["parameters"]}
+WANT = "from arbig import Desk\nwish = Desk().target('au2512', lots, intent='{trading_day}-' + name)\nwish.wait(120)"
+NOTEBOOKS = {
+    "buys": ("lots = 1\nname = 'buys'", WANT, "wish"),
+    "errs": ("lots = 1", "2 / 0", "3"),
+    "dies": ("import os, signal", "os.kill(os.getpid(), signal.SIGKILL)"),
+    "hangs": ("import time\nprint('begun')", "time.sleep(600)"),
+}
+ENTRIES: dict[str, dict[str, Any]] = {
+    "buys": {"parameters": {"lots": 2}},
+    "errs": {"parameters": {"lots": 3}},
+    "dies": {},
+    "hangs": {"deadline": "25s"},
+    "is_told": {"notebook": "hangs"},
+    "starts_again": {"notebook": "waits", "retries": 1, "keep_intents": True},
+}
+WAITS = """
+import pathlib, time
+from arbig import Desk
+wish = Desk().target("au2512", -1, intent="{trading_day}-once")
+said = pathlib.Path("said")
+if not said.exists():
+    said.write_text(wish.id)
+    time.sleep(600)
+wish.wait(120)
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("runs"), port_offset=2950)
+    house.edit("market.yaml", history_days=2)
+    folder = house.home / "notebooks"
+    folder.mkdir()
+    for name, cells in (NOTEBOOKS | {"waits": ("", WAITS)}).items():
+        made = new_notebook(cells=[new_code_cell(text) for text in cells if text])
+        made.cells[0].metadata = PARAMETERS if "lots" in cells[0] else {}
+        nbformat.write(made, folder / f"{name}.ipynb")
+    entries = {name: {"notebook": name, "at": "20:30", "deadline": "3m"} | entry for name, entry in ENTRIES.items()}
+    (house.config / "schedule.yaml").write_text(json.dumps({"schedule": entries}))
+    with house.running():
+        yield house
+
+
+def run_of(house: House, name: str) -> dict[str, Any]:
+    return next(run for run in house.ask("scheduler", "GET", "/runs")["runs"] if run["name"] == name)
+
+
+def ended(house: House, name: str) -> dict[str, Any]:
+    def over() -> bool:
+        run = run_of(house, name)
+        return run["state"] not in ("DUE", "RUNNING") and (house.data / run["folder"] / "report.html").exists()
+
+    until(over, 300, f"the end of {name}")
+    return run_of(house, name)
+
+
+def begin(house: House, name: str) -> None:
+    told = house.ask("scheduler", "POST", f"/schedule/{name}/run")
+    assert told["state"] in ("DUE", "RUNNING"), told
+
+
+def processes_of(run_id: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ARBIG_RUN") == run_id:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def alarms(house: House) -> list[str]:
+    entries = house.redis("XRANGE", "stream:event", "-", "+")
+    said = [json.loads(entry[1][1]) for entry in entries]
+    return [each["message"] for each in said if each["event"] == "ALARM" and each["source"] == "scheduler"]
+
+
+def test_a_notebook_decides_its_book_holds_it_and_the_archive_tells_it(house: House) -> None:
+    begin(house, "buys")
+    run = ended(house, "buys")
+    until(lambda: run_of(house, "buys")["intents"], 60, "its end is settled")
+    run = run_of(house, "buys")
+    (intent,) = run["intents"]
+    assert (run["state"], run["attempt"], run["error"], run["cell"]) == ("DONE", 1, None, None)
+    assert (intent["state"], intent["target"], intent["strategy_name"]) == ("DONE", 2, "buys")
+    assert len(run["orders"]) >= 1
+    books = house.ask("trading", "GET", "/positions")["strategies"]
+    assert [book["volume"] for book in books if book["strategy_name"] == "buys"] == [2]
+    folder = house.data / run["folder"]
+    assert {path.name for path in folder.iterdir()} == {"executed.ipynb", "report.html", "run.json", "log.txt"}
+    assert json.loads((folder / "run.json").read_text())["orders"] == run["orders"]
+    page = (folder / "report.html").read_text("utf-8")
+    assert "+2 au2512" in page
+    assert re.findall(r"(?:src|href)=[\"']?https?:", page) == []
+    notebook = json.loads((folder / "executed.ipynb").read_text())
+    assert notebook["metadata"]["kernelspec"].get("name", "python3") == "python3"
+
+
+def test_an_exception_a_dead_kernel_a_hang_and_a_sigterm_are_told_apart(house: House) -> None:
+    for name in ("errs", "dies", "is_told", "hangs"):
+        begin(house, name)
+
+    def is_in_the_sleep() -> bool:
+        path = house.data / run_of(house, "is_told")["folder"] / "executed.ipynb"
+        return "begun" in path.read_text()
+
+    until(is_in_the_sleep, 300, "the run is in its last cell")
+    runner = min(processes_of(run_of(house, "is_told")["run_id"]), key=lambda process: process.create_time())
+    os.kill(runner.pid, signal.SIGTERM)
+    found = {name: ended(house, name) for name in ("errs", "dies", "is_told", "hangs")}
+    assert {name: (run["state"], run["cell"], run["error"]) for name, run in found.items()} == {
+        "errs": ("FAILED", 3, "ZeroDivisionError: division by zero"),  # In[2] is the injected parameters
+        "dies": ("FAILED", 2, "its kernel died (killed from outside, or out of memory)"),
+        "is_told": ("KILLED", 2, "it was told to end (SIGTERM)"),
+        "hangs": ("TIMEOUT", found["hangs"]["cell"], "it ran longer than its deadline of 0:00:25"),
+    }
+    said = alarms(house)
+    for name, run in found.items():
+        assert [name in line and run["state"] in line for line in said].count(True) == 1, said
+        assert processes_of(run["run_id"]) == []
+
+
+def test_a_scheduler_killed_in_the_middle_of_a_run_neither_loses_nor_doubles_what_it_wanted(house: House) -> None:
+    begin(house, "starts_again")
+    said = house.home / "notebooks" / "said"
+    until(said.exists, 300, "the intent is said")
+    before = run_of(house, "starts_again")
+    house.kill("scheduler")
+    until(lambda: run_of(house, "starts_again")["state"] == "DONE", 300, "the second attempt")
+    after = run_of(house, "starts_again")
+    assert (after["run_id"], after["due"], after["attempt"]) == (before["run_id"], before["due"], 2)
+    (intent,) = house.ask("trading", "GET", f"/intents?run_id={after['run_id']}")["intents"]
+    assert (intent["id"], intent["state"]) == (said.read_text(), "DONE")
+    assert sum(order["traded"] for order in intent["orders"]) == 1
+    books = house.ask("trading", "GET", "/positions")["strategies"]
+    assert [book["volume"] for book in books if book["strategy_name"] == "starts_again"] == [-1]
+    former = Path(house.data / after["folder"])
+    assert (former / "executed-1.ipynb").exists()
