@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from places import POSTGRESQL, SQLITE, place
 
 from arbig.domain.messages import SHANGHAI, Direction, Exchange, Offset, OrderType
@@ -128,6 +129,14 @@ def test_todays_orders_are_loaded_and_older_ones_that_still_work(database: Datab
     store.save([state("done", Stage.CANCELLED)])
     loaded, _ = store.load(DAY + timedelta(days=1))
     assert {"today", "working"} == {each.request_id for each in loaded}
+
+
+def test_what_was_refused_before_the_day_was_known_is_there_after_a_restart_too(database: Database) -> None:
+    store = OrderStore(database, "sim")
+    store.save([structs.replace(state("early", Stage.NOT_SENT), trading_day=None), state("later")])
+    store.begin_day(DAY)
+    loaded, _ = store.load(DAY)
+    assert {"early": DAY, "later": DAY} == {each.request_id: each.trading_day for each in loaded}
 
 
 def test_the_first_picture_of_a_day_counts(database: Database) -> None:

@@ -226,6 +226,12 @@ class OrderStore:
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
+    def begin_day(self, trading_day: date) -> None:
+        """What was refused before anybody knew the trading day belongs to the one then heard of."""
+        with self.database.transaction() as connection:
+            for table in (tables.orders, tables.inbox):
+                connection.execute(update(table).where(table.c.trading_day.is_(None)).values(trading_day=trading_day))
+
     def load(self, trading_day: date | None) -> tuple[list[OrderState], list[TradeData]]:
         """The orders of the day and those still working, whole, and the day's trades that belong to none of them."""
         orders, trades = tables.orders.c, tables.trades.c

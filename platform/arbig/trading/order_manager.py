@@ -57,6 +57,8 @@ class OrderManager:
 
     def load(self, trading_day: date | None) -> None:
         """From the database, at start and when the trading day turns."""
+        if trading_day is not None:
+            self.store.begin_day(trading_day)
         states, parked = self.store.load(trading_day)
         self.trading_day = trading_day
         self._states, self._names, self._working, self._parked, self._counted = {}, {}, {}, {}, set()
