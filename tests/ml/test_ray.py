@@ -84,11 +84,13 @@ def test_a_ray_cluster_gives_the_same_rows_as_local_workers(desk, ray, tmp_path)
     assert ray.is_initialized()  # who began it ends it
 
 
+@pytest.mark.chaos
 def test_ray_data_and_ray_train_give_the_same_model_as_one_process(desk, ray):
     trains_alike(desk, "local")
     assert ray.is_initialized()
 
 
+@pytest.mark.chaos
 def test_ray_serve_answers_as_the_registry_does_and_takes_over_a_new_version(desk, ray):
     settings = load_settings(ROOT, data=desk.settings.data, port_offset=free_port() - 8100)
     registry = Registry(settings.data / "models")
