@@ -3,7 +3,7 @@ function button(model, root, key, [text, kind, action]) {
   const node = made('button', kind === 'danger' ? 'danger' : '', text), form = model.forms[action];
   node.dataset.action = action;
   const send = values => {
-    model.send_msg({action, key, values});
+    model.send_msg(values ? {action, key, values} : {action, key});  // Bokeh sends no undefined
     node.disabled = true;
     setTimeout(() => { node.disabled = false; }, 1200); };
   let armed = kind !== 'twice';

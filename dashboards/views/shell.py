@@ -78,6 +78,7 @@ class Shell:
             self._pages[kind.name] = kind(self._visit)
         for name, page in self._pages.items():
             page.panel.visible = name == kind.name
+            page.panel.css_classes = [] if page.panel.visible else ["away"]  # tiles.css says how tiles are laid out
         self.refresh()
         if self._pages[kind.name].panel not in self.main.objects:
             self.main.append(self._pages[kind.name].panel)

@@ -151,7 +151,15 @@ fills = st.lists(
 def test_round_trips_and_the_open_rest_are_the_whole_account(given_fills, last_near, last_far):
     """Any fills of any strategies: profit, costs and lots of the trips are those of the account, to the cent."""
     trades = [
-        trade(n, direction, ticks / 50, volume, strategy=strategy, symbol=symbol, order=f"{strategy}{symbol}{direction}{n - back}")
+        trade(
+            n,
+            direction,
+            ticks / 50,
+            volume,
+            strategy=strategy,
+            symbol=symbol,
+            order=f"{strategy}{symbol}{direction}{n - back}",
+        )
         for n, (direction, ticks, volume, strategy, symbol, back) in enumerate(given_fills)
     ]
     sizes = {"au2512.SHFE": 1000.0, "au2602.SHFE": 1000.0}

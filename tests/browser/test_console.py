@@ -24,7 +24,7 @@ ROWS = """([first, second]) => {
 }"""
 LAST_CANDLE = """() => {
   for (const model of Bokeh.documents[0]._all_models.values())
-    if (model.type === 'ColumnDataSource' && 'half_volume' in model.data) {
+    if (model.type === 'ColumnDataSource' && 'half' in model.data) {
       const {i, close} = model.data;
       return i.length ? [i[i.length - 1], close[close.length - 1]] : null;
     }
@@ -32,7 +32,7 @@ LAST_CANDLE = """() => {
 
 
 def candles(desk) -> int:
-    return desk.page.evaluate(ROWS, ["open", "half_volume"])
+    return desk.page.evaluate(ROWS, ["open", "half"])
 
 
 def markers(desk) -> int:
@@ -139,6 +139,7 @@ def test_the_account_is_made_flat_by_typing_it(desk) -> None:
     job.get_by_text("Done", exact=True).wait_for(timeout=60_000)
     (flat,) = desk.house.ask("web", "GET", "/api/v1/flatten")["flattens"]
     assert ("DONE", []) == (flat["state"], flat["left"])
+    desk.house.ask("web", "POST", "/api/v1/trading/state", {"state": "ACTIVE", "reason": "the next day"})
 
 
 def test_a_service_is_restarted_by_pressing_twice_and_its_log_is_searched(desk) -> None:
@@ -178,7 +179,7 @@ def test_when_the_console_dies_the_page_greys_out_and_says_so(desk) -> None:
 def test_the_lamp_follows_the_exchange_and_web_and_comes_back_by_itself(desk) -> None:
     desk.log_in()
     desk.house.ask("gateway", "POST", "/disconnect", {"seconds": 4})
-    desk.page.get_by_text("Exchange disconnected", exact=True).wait_for(timeout=15_000)
+    desk.page.get_by_text("Exchange disconnected", exact=True).first.wait_for(timeout=15_000)
     desk.page.locator(".lamp.live").wait_for(timeout=40_000)
     os.kill(desk.pid("web"), signal.SIGKILL)
     desk.page.get_by_text("No data", exact=True).wait_for(timeout=15_000)

@@ -106,8 +106,8 @@ def killed(house: House, words: str, moment: float | None) -> None:
 
 
 def low(desk: Desk) -> float:
-    """A price at which an order rests."""
-    return float(desk.tick("au2512").limit_down) + 0.02
+    """A price at which an order rests, and that the price band lets pass."""
+    return round(desk.tick("au2512").last_price * 0.992 / 0.02) * 0.02
 
 
 def send(desk: Desk, name: str, price: float) -> None:

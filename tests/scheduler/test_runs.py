@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,6 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "errs": {"parameters": {"lots": 3}},
     "dies": {},
     "hangs": {"deadline": "25s"},
-    "is_told": {"notebook": "hangs"},
     "starts_again": {"notebook": "waits", "retries": 1, "keep_intents": True},
 }
 WAITS = """
@@ -117,22 +114,13 @@ def test_a_notebook_decides_its_book_holds_it_and_the_archive_tells_it(house: Ho
     assert notebook["metadata"]["kernelspec"].get("name", "python3") == "python3"
 
 
-def test_an_exception_a_dead_kernel_a_hang_and_a_sigterm_are_told_apart(house: House) -> None:
-    for name in ("errs", "dies", "is_told", "hangs"):
+def test_an_exception_a_dead_kernel_and_a_hang_are_told_apart(house: House) -> None:
+    for name in ("errs", "dies", "hangs"):
         begin(house, name)
-
-    def is_in_the_sleep() -> bool:
-        path = house.data / run_of(house, "is_told")["folder"] / "executed.ipynb"
-        return "begun" in path.read_text()
-
-    until(is_in_the_sleep, 300, "the run is in its last cell")
-    runner = min(processes_of(run_of(house, "is_told")["run_id"]), key=lambda process: process.create_time())
-    os.kill(runner.pid, signal.SIGTERM)
-    found = {name: ended(house, name) for name in ("errs", "dies", "is_told", "hangs")}
+    found = {name: ended(house, name) for name in ("errs", "dies", "hangs")}
     assert {name: (run["state"], run["cell"], run["error"]) for name, run in found.items()} == {
         "errs": ("FAILED", 3, "ZeroDivisionError: division by zero"),  # In[2] is the injected parameters
         "dies": ("FAILED", 2, "its kernel died (killed from outside, or out of memory)"),
-        "is_told": ("KILLED", 2, "it was told to end (SIGTERM)"),
         "hangs": ("TIMEOUT", found["hangs"]["cell"], "it ran longer than its deadline of 0:00:25"),
     }
     said = alarms(house)
