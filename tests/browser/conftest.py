@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PORT_OFFSET = 9100 + 50 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+"""Two workers may have a house each."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 
@@ -36,7 +39,7 @@ def chromium() -> str:
 @pytest.fixture(scope="module")
 def house(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The house as it comes, MaRsiStrategy at work."""
-    with House(tmp_path_factory.mktemp("browser"), port_offset=9100).running() as house:
+    with House(tmp_path_factory.mktemp("browser"), PORT_OFFSET).running() as house:
         yield house
 
 

@@ -145,7 +145,7 @@ def test_the_account_is_made_flat_by_typing_it(desk) -> None:
 def test_a_service_is_restarted_by_pressing_twice_and_its_log_is_searched(desk) -> None:
     desk.log_in().open("services")
     before = desk.pid("market")
-    row = desk.page.locator('tr[data-key="market"]')
+    row = desk.page.locator('tr[data-key="market"]:visible')
     row.get_by_text("Restart", exact=True).click()
     row.get_by_text("Sure?", exact=True).click()
     until(lambda: desk.pid("market") not in (None, before), 30, "market has a new process")

@@ -14,7 +14,7 @@ from house import House, until
 
 pytestmark = pytest.mark.processes
 
-TICKS = 8000
+TICKS = 4000
 
 
 def test_the_specification_s_strategy_trades_within_a_minute_and_everybody_sees_it(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def _heard(house: House) -> list[bytes]:
 
 
 def test_the_same_seed_twice_gives_the_same_ticks_and_bars_to_the_byte(tmp_path: Path) -> None:
-    """Two stacks one after the other, more than an hour of trading each, an outside ear on Redis."""
+    """Two stacks one after the other, half an hour of trading each, an outside ear on Redis."""
     days = []
     for name in ("first", "second"):
         house = House(tmp_path / name, port_offset=2200)
@@ -86,7 +86,7 @@ def test_the_same_seed_twice_gives_the_same_ticks_and_bars_to_the_byte(tmp_path:
             with house.running():
                 ticks = listening.result()
                 path = house.data / "bars" / "au2512" / "2025-10-15.csv"
-                bars = until(lambda path=path: _rows(path, 60), 20, "sixty bars")
+                bars = until(lambda path=path: _rows(path, 30), 20, "thirty bars")
         days.append((len(ticks), hashlib.sha256(b"\n".join(ticks)).hexdigest(), hashlib.sha256(bars).hexdigest()))
     assert days[0] == days[1]
     assert days[0][0] == TICKS

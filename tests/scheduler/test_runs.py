@@ -27,7 +27,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "buys": {"parameters": {"lots": 2}},
     "errs": {"parameters": {"lots": 3}},
     "dies": {},
-    "hangs": {"deadline": "25s"},
+    "hangs": {"deadline": "15s"},
     "starts_again": {"notebook": "waits", "retries": 1, "keep_intents": True},
 }
 WAITS = """
@@ -121,7 +121,7 @@ def test_an_exception_a_dead_kernel_and_a_hang_are_told_apart(house: House) -> N
     assert {name: (run["state"], run["cell"], run["error"]) for name, run in found.items()} == {
         "errs": ("FAILED", 3, "ZeroDivisionError: division by zero"),  # In[2] is the injected parameters
         "dies": ("FAILED", 2, "its kernel died (killed from outside, or out of memory)"),
-        "hangs": ("TIMEOUT", found["hangs"]["cell"], "it ran longer than its deadline of 0:00:25"),
+        "hangs": ("TIMEOUT", found["hangs"]["cell"], "it ran longer than its deadline of 0:00:15"),
     }
     said = alarms(house)
     for name, run in found.items():
