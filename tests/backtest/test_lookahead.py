@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -20,6 +22,7 @@ from arbig import ArrayManager, BarData, CtaTemplate, StrategyTemplate, TickData
 from arbig.backtest import engine
 from arbig.backtest.lookahead import Report, check
 from arbig.backtest.plan import Matching, Plan, PlanError, StrategyPlan
+from arbig.backtest.reach import readings
 from arbig.backtest.result import Result
 from arbig.lab.signals import FromFrames, with_signals
 from arbig.runtime.loader import classes_in, load_class
@@ -510,3 +513,23 @@ def test_signals_are_read_by_their_moment() -> None:
         Signals(moments[::-1], {"fast": np.array([1.0, 2.0])})
     with pytest.raises(ValueError, match="fast has 1 values, expected 2"):
         Signals(moments, {"fast": np.array([1.0])})
+
+
+def test_a_thread_that_ran_before_is_not_the_strategys() -> None:
+    """A notebook's own line to the house goes on while the proof runs; what the proof itself asks is heard."""
+    go, done, found = threading.Event(), threading.Event(), []
+
+    def other() -> None:
+        go.wait(10)
+        with socket.socket() as line:
+            line.connect_ex(("127.0.0.1", 1))
+        done.set()
+
+    threading.Thread(target=other, daemon=True).start()
+    with readings(found):
+        go.set()
+        done.wait(10)
+        assert found == []
+        with socket.socket() as line:
+            line.connect_ex(("127.0.0.1", 2))
+    assert found == ["it asks ('127.0.0.1', 2)"]

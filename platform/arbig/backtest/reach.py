@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -64,16 +65,19 @@ def forget(plan: StrategyPlan) -> None:
 
 @contextmanager
 def readings(found: list[str]) -> Iterator[None]:
-    """Every file of data opened for reading, every database and connection, while the block runs."""
+    """Every file of data opened for reading, every database and connection, while the block runs; not what the threads
+    do that ran before it (a notebook's own line to the house)."""
     _install()
-    _listeners.append(found)
+    others = frozenset(one.ident for one in threading.enumerate()) - {threading.get_ident()}
+    listener = found, others
+    _listeners.append(listener)
     try:
         yield
     finally:
-        _listeners.remove(found)
+        _listeners.remove(listener)
 
 
-_listeners: list[list[str]] = []
+_listeners: list[tuple[list[str], frozenset[int | None]]] = []
 _installed: list[bool] = []
 
 
@@ -95,8 +99,8 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         sentence = f"it asks {arguments[1]}"
     else:
         return
-    for found in _listeners:
-        if sentence not in found:
+    for found, others in _listeners:
+        if sentence not in found and threading.get_ident() not in others:
             found.append(sentence)
 
 
