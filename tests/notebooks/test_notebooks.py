@@ -17,8 +17,13 @@ ROOT = Path(__file__).parents[2]
 EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIVE = ("06_author_and_deploy", "07_live_desk", "08_schedule", "10_daily_report")
 """They need a running stack: test_live_notebooks.py."""
-NOTEBOOKS = [path for path in EVERY if path.stem not in LIVE]
-NAMES = [path.stem for path in NOTEBOOKS]
+LONG = ("09_train_and_serve",)
+"""They train and serve on Ray, a minute and a half: make chaos runs them."""
+NOTEBOOKS = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.chaos] if path.stem in LONG else [])
+    for path in EVERY
+    if path.stem not in LIVE
+]
 SANITISE = Path(__file__).with_name("sanitise.cfg")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 PRIVATE = re.compile(r"/root/|/home/|/tmp/|/work/|/Users/|[A-Za-z]:\\\\|api[_-]?key|BEGIN .*PRIVATE KEY", re.IGNORECASE)
@@ -40,7 +45,7 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+@pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_shows_again_what_it_showed(path: Path, house: Path) -> None:
     """nbval runs every cell and compares its output; cells whose output may differ are marked one by one."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ARBIG_")}
