@@ -85,7 +85,7 @@ class Desk:
 
     def row(self, key: str) -> str:
         """The text of a table's row."""
-        return self.page.locator(f'tr[data-key="{key}"]').inner_text(timeout=30_000)
+        return self.page.locator(f'tr[data-key="{key}"]:visible').inner_text(timeout=30_000)
 
 
 @pytest.fixture

@@ -145,6 +145,7 @@ def test_the_account_is_made_flat_by_typing_it(desk) -> None:
 def test_a_service_is_restarted_by_pressing_twice_and_its_log_is_searched(desk) -> None:
     desk.log_in().open("services")
     before = desk.pid("market")
+    desk.page.locator("select.service").wait_for(timeout=15_000)
     row = desk.page.locator('tr[data-key="market"]:visible')
     row.get_by_text("Restart", exact=True).click()
     row.get_by_text("Sure?", exact=True).click()

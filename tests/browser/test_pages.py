@@ -69,6 +69,9 @@ def test_a_strategy_is_deployed_edited_paused_stopped_and_removed(desk: Any) -> 
     row.get_by_role("button", name="Resume").click(timeout=20_000)
     until(lambda: state()["state"] == "RUNNING", 20, "goes on")
     for name, done in (("Stop", "STOPPED"), ("Remove", None)):
+        if name == "Remove":  # what holds lots is not taken away
+            desk.house.ask("trading", "POST", "/flatten", {"strategy_name": "Second", "reason": "before it goes"})
+            until(lambda: flattened(desk) == "DONE", 60, "flat")
         row.get_by_role("button", name=name).click(timeout=20_000)
         row.get_by_role("button", name="Sure?").click()
         until(lambda done=done: state().get("state") == done, 30, name)
@@ -94,3 +97,8 @@ def test_saved_research_is_listed_and_opened_without_an_origin(desk: Any) -> Non
 def strategies(desk: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = desk.house.ask("strategy", "GET", "/strategies")["strategies"]
     return found
+
+
+def flattened(desk: Any) -> str:
+    jobs: list[dict[str, Any]] = desk.house.ask("trading", "GET", "/flatten")["flattens"]
+    return next((str(job["state"]) for job in jobs if job["strategy_name"] == "Second"), "")

@@ -74,6 +74,7 @@ class Feed:
         self._places: dict[str, str] = {}
         self._times: dict[str, str] = {}
         self._socket: ClientConnection | None = None
+        self._was_let_in = False
 
     async def subscribe(self, topics: Iterable[str], after: Mapping[str, str] | None = None) -> None:
         """From now on these topics; `after`: the `as_of` of the snapshots that were taken."""
@@ -86,7 +87,8 @@ class Feed:
                 return
 
     async def news(self) -> AsyncGenerator[News, None]:
-        """Everything, for ever. Raises ClientError only when the token is refused."""
+        """Everything, for ever. Raises ClientError only when a token is refused that was never taken: a Web just started
+        may for a moment refuse what it took before."""
         pauses = chain(PAUSES, repeat(PAUSES[-1]))
         while True:
             try:
@@ -98,13 +100,13 @@ class Feed:
                     open_timeout=SILENCE_SECONDS,
                 ) as socket:
                     pauses = chain(PAUSES, repeat(PAUSES[-1]))
-                    self._socket = socket
+                    self._socket, self._was_let_in = socket, True
                     await self._ask(socket)
                     yield News("connected", msgspec.Raw(b"null"))
                     async for item in self._items(socket):
                         yield item
             except InvalidStatus as error:
-                if error.response.status_code in (401, 403):
+                if error.response.status_code in (401, 403) and not self._was_let_in:
                     raise ClientError(f"{self._base_url} refuses the token of the run folder", 403) from None
                 reason = f"Web answers {error.response.status_code}"
             except ConnectionClosed as error:
