@@ -87,8 +87,8 @@ class Feed:
                 return
 
     async def news(self) -> AsyncGenerator[News, None]:
-        """Everything, for ever. Raises ClientError only when a token is refused that was never taken: a Web just started
-        may for a moment refuse what it took before."""
+        """Everything, for ever. Raises ClientError only when a token is refused that was never taken: a Web that
+        has just started may for a moment refuse what it took before."""
         pauses = chain(PAUSES, repeat(PAUSES[-1]))
         while True:
             try:
