@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -108,3 +109,17 @@ def test_no_service_publishes_its_own_description(life: Life) -> None:
 
 def test_every_service_listens_on_this_machine_only(life: Life) -> None:
     assert "127.0.0.1" == _Server(life).config.host
+
+
+def test_a_websocket_at_a_service_that_starts_is_told_to_wait_and_not_that_its_token_is_wrong() -> None:
+    settings = SimpleNamespace(host=lambda name: "127.0.0.1")
+    kind = SimpleNamespace(name="web", early_paths=frozenset())
+    life = SimpleNamespace(settings=settings, kind=kind, admits=lambda _: True, state="starting", waiting=None)
+    said = []
+
+    async def send(message):
+        said.append(message)
+
+    scope = {"type": "websocket", "path": "/ws", "headers": [(b"host", b"127.0.0.1:8080")]}
+    asyncio.run(Door(life)(scope, None, send))
+    assert [("websocket.http.response.start", 503)] == [(one["type"], one["status"]) for one in said[:1]]

@@ -257,8 +257,7 @@ class Seat(ABC):
         self.stops.append(stop)
         self.waiting[name] = stop
         market.wait(stop)
-        if self._hears_stops:
-            self._tell_stop(stop)
+        self._tell_stop(stop)
         return name
 
     def _word(self, strategy: CtaTemplate, direction: Direction, offset: Offset) -> Word:

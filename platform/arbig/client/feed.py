@@ -74,7 +74,6 @@ class Feed:
         self._places: dict[str, str] = {}
         self._times: dict[str, str] = {}
         self._socket: ClientConnection | None = None
-        self._was_let_in = False
 
     async def subscribe(self, topics: Iterable[str], after: Mapping[str, str] | None = None) -> None:
         """From now on these topics; `after`: the `as_of` of the snapshots that were taken."""
@@ -87,8 +86,7 @@ class Feed:
                 return
 
     async def news(self) -> AsyncGenerator[News, None]:
-        """Everything, for ever. Raises ClientError only when a token is refused that was never taken: a Web that
-        has just started may for a moment refuse what it took before."""
+        """Everything, for ever. Raises ClientError only when the token is refused."""
         pauses = chain(PAUSES, repeat(PAUSES[-1]))
         while True:
             try:
@@ -100,13 +98,13 @@ class Feed:
                     open_timeout=SILENCE_SECONDS,
                 ) as socket:
                     pauses = chain(PAUSES, repeat(PAUSES[-1]))
-                    self._socket, self._was_let_in = socket, True
+                    self._socket = socket
                     await self._ask(socket)
                     yield News("connected", msgspec.Raw(b"null"))
                     async for item in self._items(socket):
                         yield item
             except InvalidStatus as error:
-                if error.response.status_code in (401, 403) and not self._was_let_in:
+                if error.response.status_code in (401, 403):
                     raise ClientError(f"{self._base_url} refuses the token of the run folder", 403) from None
                 reason = f"Web answers {error.response.status_code}"
             except ConnectionClosed as error:

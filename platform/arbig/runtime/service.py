@@ -401,10 +401,8 @@ class Door:
         refusal = self._refusal(HTTPConnection(scope))
         if refusal is None:
             await self.life.app(scope, receive, send)
-        elif scope["type"] == "http":
+        else:  # a WebSocket too is told the status: who only has to wait must not take it for a wrong token
             await refusal(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 4401})
 
     def _refusal(self, connection: HTTPConnection) -> JSONResponse | None:
         host = connection.headers.get("host", "").rsplit(":", 1)[0]

@@ -76,6 +76,8 @@ class Witness:
                 start = held.pop()
                 await self._tell(scope, outcome(start["status"], message.get("body", b"")))
                 await send(start)
+            elif kind == "websocket.http.response.start" and message["status"] in (401, 403, 421):
+                await self._tell(scope, str(message["status"]))
             elif kind == "websocket.close" and not accepted:
                 await self._tell(scope, f"403 {message.get('reason') or ''}".rstrip())
             await send(message)
