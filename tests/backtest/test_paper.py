@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from arbig.backtest.paper import Event, PaperCounter, opened
+from arbig.backtest.counter_course import Event
+from arbig.backtest.paper import PaperCounter, opened
 from arbig.domain.counter import (
     CancelOrder,
     CancelRejected,
@@ -104,11 +105,11 @@ def test_money_and_lots_are_counted_as_the_counter_counts_them(desk):
     desk.tick(901.0)
     row = desk.counter.account_row()
     assert (row.position_profit, row.margin > 0, row.commission) == (pytest.approx(0.9 * 2 * 1000), True, 20.0)
-    (long,) = desk.counter.positions(TEN)
+    (long,) = desk.counter.positions()
     assert (long.volume, long.yd_volume) == (2, 0)
     desk.send(900.9, 2, direction=SHORT, offset=Offset.CLOSETODAY)
     assert desk.counter.account_row().close_profit == pytest.approx(0.8 * 2 * 1000)
-    assert desk.counter.positions(TEN) == ()
+    assert desk.counter.positions() == ()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_at_the_close_what_works_dies_and_the_day_is_settled_at_its_average_pric
     statement = desk.counter.truth.statement
     assert statement.prices == {"au2512": 905.0}
     assert statement.balance == pytest.approx(5_000_000 + 4.9 * 1000 - 10)
-    (long,) = desk.counter.positions(TEN)
+    (long,) = desk.counter.positions()
     assert (long.yd_volume, desk.counter.account_row().pre_balance) == (1, statement.balance)
 
 
@@ -203,7 +204,7 @@ def test_what_is_on_disk_is_the_counter_again(desk, market, tmp_path):
     store.commit(desk.counter.truth, [e for e in desk.events if isinstance(e, OrderReport | TradeReport)])
     again = Desk(PaperCounter(*market, store.load(), store.orders(DAY)))
     assert again.counter.account_row() == desk.counter.account_row()
-    assert list(again.counter.orders.values()) == list(desk.counter.orders.values())
+    assert again.counter.order_reports() == desk.counter.order_reports()
     assert store.trades(DAY) == tuple(event for event in desk.events if isinstance(event, TradeReport))
     for one in (desk, again):
         one.events.clear()

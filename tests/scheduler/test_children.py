@@ -144,3 +144,19 @@ def test_a_hang_a_sigterm_and_a_kill_are_told_apart_and_leave_what_was_executed(
         assert outcome_in(folder) == (state, error, 2)
         assert "begun" in (folder / "report.html").read_text("utf-8")
         shutil.rmtree(folder)
+
+
+def test_a_sigterm_before_the_kernel_is_there_ends_the_run_all_the_same(settings: Settings) -> None:
+    async def told_at_once(run: Run, child: Child) -> Outcome:
+        await until(lambda: blocks(child.pid, signal.SIGTERM))
+        os.kill(child.pid, signal.SIGTERM)
+        return await child.outcome(PATIENCE)
+
+    folder = ended(settings, "sleeps", told_at_once)
+    assert outcome_in(folder)[:2] == ("KILLED", "it was told to end (SIGTERM)")
+
+
+def blocks(pid: int, number: signal.Signals) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(line.split()[1] for line in lines if line.startswith("SigBlk"))
+    return bool(int(mask, 16) & 1 << number - 1)

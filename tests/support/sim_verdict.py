@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from sim_house import House
 
+from arbig.backtest.counter_course import Order
 from arbig.domain.counter import TradeReport
 from arbig.domain.messages import OrderRequest, PositionData, Status, TradeData, decode
 from arbig.domain.orders import FINAL
-from arbig.exchange.core import Order
 from arbig.store.journal import memo_of
 
 _order = msgspec.json.Decoder(Order)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from arbig.backtest.counter_course import Order
 from arbig.domain.counter import OrderReport, Report, TradeReport
-from arbig.exchange.core import Order, Truth
+from arbig.exchange.core import Truth
 from arbig.store.sqlite import SqliteFile, StoreError
 
 SCHEMA_VERSION = 1

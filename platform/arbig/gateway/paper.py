@@ -16,7 +16,8 @@ from datetime import date, datetime, timedelta
 
 import structlog
 
-from arbig.backtest.paper import Event, PaperCounter, opened
+from arbig.backtest.counter_course import Event
+from arbig.backtest.paper import PaperCounter, opened
 from arbig.domain.counter import (
     Answer,
     CancelOrder,
@@ -129,11 +130,11 @@ class PaperConnector:
         day, now = counter.truth.trading_day, self._now()
         match subject:
             case Subject.ORDERS:
-                answer = Answer(number=number, orders=tuple(counter.orders.values()))
+                answer = Answer(number=number, orders=counter.order_reports())
             case Subject.TRADES:
                 answer = Answer(number=number, trades=self._store.trades(day))
             case Subject.POSITIONS:
-                answer = Answer(number=number, positions=counter.positions(now))
+                answer = Answer(number=number, positions=counter.positions())
             case Subject.ACCOUNT:
                 answer = Answer(number=number, account=counter.account_row())
             case Subject.STATEMENT:

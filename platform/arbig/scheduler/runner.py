@@ -12,7 +12,9 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ SPEC = {
     "language": "python",
 }
 MOST_WORDS = 400
+LOOK_SECONDS = 0.1
 
 
 def main() -> int:
@@ -53,13 +56,17 @@ def main() -> int:
 
 
 def _end_when_told(told: threading.Event) -> None:
-    """SIGTERM, whoever is busy: the kernel is ended, which the main thread notices."""
+    """SIGTERM, whoever is busy: the kernel is ended, which the main thread notices. One that is only just being started
+    must not slip through: whatever is begun after the word is ended too."""
     import psutil
 
     signal.sigwait({signal.SIGTERM})
     told.set()
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
+    while True:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        time.sleep(LOOK_SECONDS)
 
 
 def _execute(folder: Path, order: Mapping[str, Any]) -> str | None:

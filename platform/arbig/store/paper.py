@@ -53,7 +53,7 @@ class PaperStore:
     def orders(self, day: date) -> list[OrderReport]:
         """The day's orders as they are now."""
         reports = (report for report in self.replay(1 << 62, day) if isinstance(report, OrderReport))
-        return list({report.order_sys_id: report for report in reports}.values())
+        return list({report.order_ref: report for report in reports}.values())
 
     def trades(self, day: date) -> tuple[TradeReport, ...]:
         return tuple(report for report in self.replay(1 << 62, day) if isinstance(report, TradeReport))
