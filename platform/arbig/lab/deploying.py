@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,15 +19,13 @@ from arbig.backtest.plan import PlanError
 from arbig.client.answers import Strategy
 from arbig.client.client import ClientError
 from arbig.domain.template import BaseTemplate
-from arbig.lab import rolling
-from arbig.lab.rolling import Roll
+from arbig.lab import handles
+from arbig.lab.handles import Flatten, Roll
 from arbig.runtime.loader import Misconfigured, find_class, load_file, strategies_of
 
 if TYPE_CHECKING:
     from arbig.lab.desk import Desk
 
-OVER = ("DONE", "STOPPED")
-LOOK_SECONDS = 0.2
 RUN_FOLDER = "ARBIG_RUN_FOLDER"
 
 
@@ -80,11 +77,11 @@ class Deployed:
 
     def flatten(self, reason: str = "") -> Flatten:
         """Close what it holds; its opens are refused until that is done."""
-        return flatten(self._desk, self.strategy_name, None, reason)
+        return handles.flatten(self._desk, self.strategy_name, None, reason)
 
     def roll(self, to: str, symbol: str | None = None, reason: str | None = None) -> Roll:
         """To the next contract, with everything it has."""
-        return rolling.roll(self._desk, self.strategy_name, to, symbol, reason)
+        return handles.roll(self._desk, self.strategy_name, to, symbol, reason)
 
     def edit(
         self, params: Mapping[str, Any] | None = None, risk: Mapping[str, Any] | None = None, force: bool = False
@@ -113,54 +110,6 @@ class Deployed:
             if value not in (None, {}, "")
         )
         return f"<b>{escape(self.strategy_name)}</b><table>{cells}</table>"
-
-
-class Flatten:
-    """A flattening under way in Trading."""
-
-    def __init__(self, desk: Desk, job_id: str) -> None:
-        self._desk = desk
-        self.id = job_id
-
-    @property
-    def now(self) -> dict[str, Any]:
-        """id, strategy_name, symbol, state, reason, detail, since, left."""
-        for job in self._desk.live.ask(lambda client: client.flattens()):
-            if job["id"] == self.id:
-                return job
-        raise ClientError(f"flatten {self.id}: Trading does not know it (any more)", 404)
-
-    @property
-    def state(self) -> str:
-        """WAITING, CANCELLING, CLOSING, DONE or STOPPED."""
-        return str(self.now["state"])
-
-    @property
-    def left(self) -> list[dict[str, Any]]:
-        """Lots that are not closed yet."""
-        found: list[dict[str, Any]] = self.now["left"]
-        return found
-
-    def wait(self, seconds: float = 60.0) -> str:
-        """Until it is over or the time is up; its state then. Interrupted, the job goes on."""
-        end = time.monotonic() + seconds
-        while (state := self.state) not in OVER and time.monotonic() < end:
-            time.sleep(LOOK_SECONDS)
-        return state
-
-    def stop(self) -> None:
-        """Leave the rest open."""
-        self._desk.live.ask(lambda client: client.stop_flatten(self.id))
-
-    def __repr__(self) -> str:
-        job = self.now
-        left = ", ".join(f"{one['volume']} {one['symbol']} {one['direction']}" for one in job["left"]) or "nothing left"
-        return f"<flatten {job['strategy_name'] or job['symbol'] or 'everything'}: {job['state']}, {left}>"
-
-
-def flatten(desk: Desk, strategy_name: str | None, symbol: str | None, reason: str) -> Flatten:
-    """What `Desk.flatten` says."""
-    return Flatten(desk, desk.live.ask(lambda client: client.flatten(strategy_name, symbol, reason))["id"])
 
 
 def deployed(desk: Desk, strategy_name: str) -> Deployed:

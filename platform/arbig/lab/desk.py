@@ -25,17 +25,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from arbig.domain.messages import TradeData
-    from arbig.lab.cancelling import Cancel
     from arbig.lab.cockpit import Cockpit
     from arbig.lab.comparison import Comparison
-    from arbig.lab.deploying import Deployed, Flatten
+    from arbig.lab.deploying import Deployed
+    from arbig.lab.handles import Cancel, Flatten, Roll
     from arbig.lab.history import History
     from arbig.lab.intents import Intent
     from arbig.lab.live import Listening, Live
     from arbig.lab.lookahead import Report
     from arbig.lab.parity import Parity
     from arbig.lab.results import BacktestResult
-    from arbig.lab.rolling import Roll
     from arbig.lab.scheduling import Scheduling
     from arbig.lab.sweeps import Sweep
     from arbig.lab.walkforward import WalkForward
@@ -364,9 +363,9 @@ class Desk:
         price limits. The same call again attaches to it: `.state`, `.detail`, `.wait()`, `.stop()`. `symbol`: the
         contract it leaves, where the strategy has several of one product.
         """
-        from arbig.lab import rolling
+        from arbig.lab import handles
 
-        return rolling.roll(self, strategy_name, to, symbol, reason)
+        return handles.roll(self, strategy_name, to, symbol, reason)
 
     def remove(self, strategy_name: str, force: bool = False) -> None:
         """Out of the house; its file is laid aside. Refused while it holds lots, unless forced."""
@@ -408,9 +407,9 @@ class Desk:
     def cancel(self, order_id: str) -> Cancel:
         """This order shall be gone; by order id or request id. In a break or an auction it waits visibly and is asked
         again, and it is over only when the counter says so: `.state`, `.detail`, `.wait()`."""
-        from arbig.lab import cancelling
+        from arbig.lab import handles
 
-        return cancelling.cancel(self, order_id)
+        return handles.cancel(self, order_id)
 
     def flatten(self, strategy_name: str | None = None, symbol: str | None = None, reason: str = "") -> Flatten:
         """Close a strategy's lots, a contract's, or (without both) everything; the account is REDUCING meanwhile.
@@ -418,6 +417,6 @@ class Desk:
         The job belongs to Trading and goes on whatever becomes of this notebook. It waits visibly through breaks and
         at price limits, and is DONE only when the counter says so: `.state`, `.left`, `.wait()`.
         """
-        from arbig.lab import deploying
+        from arbig.lab import handles
 
-        return deploying.flatten(self, strategy_name, symbol, reason)
+        return handles.flatten(self, strategy_name, symbol, reason)

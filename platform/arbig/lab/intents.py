@@ -1,10 +1,9 @@
 """Intents: a position that a notebook wants, said once a trading day whoever runs the notebook how often; Trading does
-the rest. The handle holds a name: whatever it shows was asked a moment ago."""
+the rest."""
 
 from __future__ import annotations
 
 import os
-import time
 from datetime import date, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -12,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 from arbig.backtest.plan import PlanError
 from arbig.client.client import ClientError
 from arbig.domain.messages import SHANGHAI
+from arbig.lab.handles import Handle
 from arbig.lab.live import plain
 
 if TYPE_CHECKING:
     from arbig.lab.desk import Desk
 
 RUN, NAME, DAY = "ARBIG_RUN", "ARBIG_RUN_NAME", "ARBIG_RUN_DAY"
-RUNNING = ("WAITING", "WORKING")
-LOOK_SECONDS = 0.2
 
 
-class Intent:
-    """One wish under way, or over."""
+class Intent(Handle):
+    """One wish: WAITING, WORKING, then DONE, STOPPED, EXPIRED or REFUSED."""
+
+    under_way = ("WAITING", "WORKING")
 
     def __init__(self, desk: Desk, told: dict[str, Any], asked: int) -> None:
-        self._desk = desk
-        self.id = str(told["id"])
+        super().__init__(desk, str(told["id"]))
         self.repeated = bool(told.get("repeated"))
         self.asked = asked
 
@@ -37,25 +36,9 @@ class Intent:
         return self._desk.live.ask(lambda client: client.intent(self.id))
 
     @property
-    def state(self) -> str:
-        """WAITING, WORKING, DONE, STOPPED, EXPIRED or REFUSED."""
-        return str(self.now["state"])
-
-    @property
-    def detail(self) -> str:
-        return str(self.now["detail"])
-
-    @property
     def orders(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.now["orders"]
         return found
-
-    def wait(self, seconds: float = 60.0) -> str:
-        """Until it is over or the time is up; its state then. Interrupted, it goes on."""
-        end = time.monotonic() + seconds
-        while (state := self.state) in RUNNING and time.monotonic() < end:
-            time.sleep(LOOK_SECONDS)
-        return state
 
     def stop(self) -> None:
         """What works of it is cancelled, what is held stays."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from arbig.client.client import ClientError
+from arbig.lab.handles import Handle
 from arbig.lab.live import table
 
 if TYPE_CHECKING:
@@ -20,34 +20,24 @@ RUN_COLUMNS = (
     "orders", "strategies", "on_end", "folder", "run_id",
 )  # fmt: skip
 GRANT_COLUMNS = ("id", "strategy_name", "lots", "expires_at", "given_by", "given_at", "revoked_at", "state")
-UNDER_WAY = ("DUE", "RUNNING")
-LOOK_SECONDS = 0.3
 
 
-class ScheduledRun:
-    """A run that was asked for; asks anew each time."""
+class ScheduledRun(Handle):
+    """A run that was asked for."""
 
-    def __init__(self, desk: Desk, run_id: str) -> None:
-        self._desk = desk
-        self.run_id = run_id
+    under_way = ("DUE", "RUNNING")
 
     @property
     def now(self) -> dict[str, Any]:
-        return self._desk.live.ask(lambda client: client.scheduled_run(self.run_id))
+        return self._desk.live.ask(lambda client: client.scheduled_run(self.id))
 
     @property
-    def state(self) -> str:
-        return str(self.now["state"])
-
-    def wait(self, seconds: float = 300.0) -> str:
-        """Until it has ended or the time is up; its state then."""
-        end = time.monotonic() + seconds
-        while (state := self.state) in UNDER_WAY and time.monotonic() < end:
-            time.sleep(LOOK_SECONDS)
-        return state
+    def detail(self) -> str:
+        """What went wrong, if anything did."""
+        return str(self.now["error"] or "")
 
     def stop(self) -> None:
-        self._desk.live.ask(lambda client: client.stop_scheduled_run(self.run_id))
+        self._desk.live.ask(lambda client: client.stop_scheduled_run(self.id))
 
     def __repr__(self) -> str:
         now = self.now
