@@ -22,13 +22,21 @@ NOTEBOOKS = {
     "errs": ("lots = 1", "2 / 0", "3"),
     "dies": ("import os, signal", "os.kill(os.getpid(), signal.SIGKILL)"),
     "hangs": ("import time\nprint('begun')", "time.sleep(600)"),
+    "deploys": (
+        "name = ''",
+        "from arbig import Desk\nrun = Desk().deploy('BreakoutStrategy', 'au2512', strategy_name=name)",
+    ),
 }
 ENTRIES: dict[str, dict[str, Any]] = {
     "buys": {"parameters": {"lots": 2}},
     "errs": {"parameters": {"lots": 3}},
     "dies": {},
     "hangs": {"deadline": "15s"},
+    "told": {"notebook": "hangs"},
     "starts_again": {"notebook": "waits", "retries": 1, "keep_intents": True},
+    "leaves": {"notebook": "deploys", "parameters": {"name": "Left"}},
+    "stops": {"notebook": "deploys", "parameters": {"name": "Stopped"}, "on_end": "stop"},
+    "buys_and_goes": {"notebook": "buys", "parameters": {"lots": 1}, "on_end": "flatten"},
 }
 WAITS = """
 import pathlib, time
@@ -50,7 +58,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder.mkdir()
     for name, cells in (NOTEBOOKS | {"waits": ("", WAITS)}).items():
         made = new_notebook(cells=[new_code_cell(text) for text in cells if text])
-        made.cells[0].metadata = PARAMETERS if "lots" in cells[0] else {}
+        made.cells[0].metadata = PARAMETERS if cells[0].startswith(("lots", "name")) else {}
         nbformat.write(made, folder / f"{name}.ipynb")
     entries = {name: {"notebook": name, "at": "20:30", "deadline": "3m"} | entry for name, entry in ENTRIES.items()}
     (house.config / "schedule.yaml").write_text(json.dumps({"schedule": entries}))
@@ -127,6 +135,39 @@ def test_an_exception_a_dead_kernel_and_a_hang_are_told_apart(house: House) -> N
     for name, run in found.items():
         assert [name in line and run["state"] in line for line in said].count(True) == 1, said
         assert processes_of(run["run_id"]) == []
+
+
+@pytest.mark.chaos
+def test_a_run_told_to_end_says_so_and_leaves_what_was_executed(house: House) -> None:
+    begin(house, "told")
+    executed = lambda: house.data / run_of(house, "told")["folder"] / "executed.ipynb"
+    until(lambda: "begun" in executed().read_text(), 60, "its first cell")
+    group = processes_of(run_of(house, "told")["run_id"])
+    next(one for one in group if "arbig.scheduler.runner" in one.cmdline()).terminate()
+    run = ended(house, "told")
+    assert (run["state"], run["error"]) == ("KILLED", "it was told to end (SIGTERM)")
+    assert [line for line in alarms(house) if "told" in line and "KILLED" in line]
+    assert processes_of(run["run_id"]) == []
+
+
+@pytest.mark.chaos
+def test_the_end_of_a_run_keeps_stops_or_closes_what_it_has_begun(house: House) -> None:
+    for name in ("leaves", "stops", "buys_and_goes"):
+        begin(house, name)
+    for name in ("leaves", "stops", "buys_and_goes"):
+        assert "DONE" == ended(house, name)["state"]
+    strategies = lambda: {
+        one["strategy_name"]: one for one in house.ask("strategy", "GET", "/strategies")["strategies"]
+    }
+    until(lambda: strategies()["Stopped"]["state"] == "STOPPED", 30, "what the run deployed is stopped")
+    assert strategies()["Left"]["state"] == "RUNNING"
+    held = lambda: [
+        book["volume"]
+        for book in house.ask("trading", "GET", "/positions")["strategies"]
+        if book["strategy_name"] == "buys_and_goes"
+    ]
+    until(lambda: held() in ([], [0]), 120, "what it bought is closed")
+    assert run_of(house, "buys_and_goes")["orders"]
 
 
 def test_a_scheduler_killed_in_the_middle_of_a_run_neither_loses_nor_doubles_what_it_wanted(house: House) -> None:

@@ -390,7 +390,9 @@ def _standing(house: House) -> str:
 
 def _picture(house: House) -> dict[str, Any]:
     trading = house.services["trading"]
-    orders = {state.request_id or state.order_id: state for state in trading.orders.states()}
+    day = trading.orders.trading_day
+    states = [state for state in trading.orders.states() if state.trading_day == day or state.working]
+    orders = {state.request_id or state.order_id: state for state in states}
     return {
         "orders": {key: (state.stage, state.traded, sorted(state.trade_keys)) for key, state in sorted(orders.items())},
         "counts": {symbol: counts for symbol, counts in trading.orders.activity.counts.items() if counts != _NO_COUNTS},

@@ -52,6 +52,7 @@ class Counter:
     def __init__(self) -> None:
         self.bus: Bus = MemoryBus()
         self.time = TEN
+        self.day = DAY
         self.connected = True
         self.answers = True
         self.is_deaf = False
@@ -87,7 +88,7 @@ class Counter:
         found: dict[str, dict[str, Any]] = {
             "/clock": {
                 "session_time": self.time.replace(tzinfo=None).isoformat(timespec="milliseconds"),
-                "trading_day": DAY.isoformat(),
+                "trading_day": self.day.isoformat(),
                 "speed": 1,
                 "connected": self.connected,
             },
@@ -233,7 +234,7 @@ class Counter:
         return TickData(**tick | changes)
 
     async def tell(self, event: EventType) -> None:
-        said = EventData(event=event, source="gateway", datetime=self.time, trading_day=DAY)
+        said = EventData(event=event, source="gateway", datetime=self.time, trading_day=self.day)
         await self.bus.append([(EVENT.name, encode(said))])
 
 

@@ -28,6 +28,7 @@ from arbig.domain.messages import (
     decode,
     encode,
 )
+from arbig.trading.differences import Lots
 from arbig.trading.state import State
 
 
@@ -284,6 +285,31 @@ def test_the_days_close_is_written_once(opened: Any, counter: Any) -> None:
             await desk.until(lambda: desk.service.positions.net("au2512") == 1)
             assert [2] == [row["volume"] for row in desk.service.snapshots.positions_of(day)]
             assert 1_000_000.0 == desk.service.snapshots.account_of(day)["balance"]
+
+    asyncio.run(play())
+
+
+def test_a_fill_that_comes_after_its_days_close_is_counted_once(opened: Any, counter: Any) -> None:
+    """Streams have no order among one another; the picture of the close had its lots already."""
+
+    async def play() -> None:
+        async with opened(counter) as desk:
+            name = await desk.order()
+            await desk.status(name, Status.NOTTRADED)
+            counter.silent.add(TRADE.name)
+            late = await counter.fill(name)
+            counter.trades.remove(late)
+            await counter.tell(EventType.SETTLED)
+            await desk.until(lambda: desk.service.snapshots.positions_of(counter.time.date()))
+            await counter.hold("au2512", Direction.LONG, 1, yesterday=1)
+            counter.day += timedelta(days=1)
+            await counter.tell(EventType.TRADING_DAY)
+            await desk.until(lambda: desk.service.orders.trading_day == counter.day)
+            assert not desk.service.orders.is_counted(late)
+            await counter.bus.append([(TRADE.name, encode(late))])
+            await desk.until(lambda: desk.service.orders.is_counted(late))
+            held = desk.service.orders.tally.lots(lambda symbol: True)
+            assert {("au2512", Direction.LONG): Lots(yesterday=1)} == held
 
     asyncio.run(play())
 

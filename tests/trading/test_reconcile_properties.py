@@ -64,7 +64,8 @@ def held(holding: Holding) -> dict[tuple[str, Direction], Lots]:
 
 
 def tally_of(began: Holding) -> Tally:
-    return opened_with(DAY, {(SYMBOL, side): began.side(side).volume for side in Direction}, (), (), lambda _: True)
+    held = {(SYMBOL, side): began.side(side).volume for side in Direction}
+    return opened_with(DAY, None, held, (), (), lambda _: True)
 
 
 @settings(max_examples=60, deadline=None)

@@ -509,7 +509,8 @@ class TradingService(Service):
             if change.kind in (ChangeKind.INHERITED, ChangeKind.ACCEPTED)
         ]
         sides = {(row["symbol"], Direction(row["direction"])): row["volume"] for row in rows}
-        tally = opened_with(day, sides, changes, self.store.trades_from(settled), partial(self._is_listed, day))
+        trades = self.store.trades_from(settled)
+        tally = opened_with(day, settled, sides, changes, trades, partial(self._is_listed, day))
         account = None if settled is None else self.snapshots.account_of(settled)
         if account is not None and settled is not None and self.calendar.next_day(settled) == day:
             tally.pre_balance = account["balance"]

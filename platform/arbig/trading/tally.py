@@ -49,10 +49,11 @@ class Sums:
 
 @dataclass
 class Tally:
-    """One trading day. `opening`: lots held when it began. `corrections`: lots without a trade that a person, or the
-    first look at the account, has taken over."""
+    """One trading day. `opening`: lots held when it began, with what the counter said at the close of `settled`.
+    `corrections`: lots without a trade that a person, or the first look at the account, has taken over."""
 
     day: date | None = None
+    settled: date | None = None
     opening: dict[Side, int] = field(default_factory=dict)
     corrections: dict[Side, Lots] = field(default_factory=dict)
     pre_balance: float | None = None
@@ -62,7 +63,8 @@ class Tally:
     _folded: int = 0
 
     def add(self, trade: TradeData) -> None:
-        """A fill, once. One of an earlier day changes what this day began with."""
+        """A fill, once. One of an earlier day changes what this day began with, unless the counter's picture of a close
+        had it already: the streams may bring the close before the fill."""
         if self.day is not None and trade.trading_day is not None and trade.trading_day < self.day:
             self._open(trade, 1)
         else:
@@ -84,6 +86,8 @@ class Tally:
         self._account = None
 
     def _open(self, trade: TradeData, times: int) -> None:
+        if self.settled is not None and trade.trading_day is not None and trade.trading_day <= self.settled:
+            return
         side, sign = side_of(trade), 1 if trade.offset is Offset.OPEN else -1
         self.opening[side] = self.opening.get(side, 0) + times * sign * trade.volume
         self._account = None
@@ -152,13 +156,16 @@ class Tally:
 
 def opened_with(
     day: date,
-    settled: Mapping[Side, int],
+    settled: date | None,
+    held: Mapping[Side, int],
     corrections: Iterable[tuple[date, Side, Lots]],
     trades: Iterable[TradeData],
     is_listed: Callable[[str], bool],
 ) -> Tally:
-    """The tally of a day: what was settled last, and everything since. Contracts that have expired are gone."""
-    tally = Tally(day=day, opening={side: volume for side, volume in settled.items() if is_listed(side[0])})
+    """The tally of a day: what was `held` when it was last settled, and everything since. Contracts that have expired
+    are gone."""
+    opening = {side: volume for side, volume in held.items() if is_listed(side[0])}
+    tally = Tally(day=day, settled=settled, opening=opening)
     for when, side, lots in corrections:
         if not is_listed(side[0]):
             continue
