@@ -91,6 +91,11 @@ def _supervisors_at_steps() -> list[tuple[str, str, str, str]]:
     return [("kill", "supervisor", STAND[step], step) for step in STEPS]
 
 
+def _schedulers_at_steps() -> list[tuple[str, str, str, str]]:
+    """Its own part, intents that a run has begun, is played by the tests of its room."""
+    return [("kill", "scheduler", STAND[step], step) for step in STEPS]
+
+
 def _leaps() -> list[tuple[str, str, str, str]]:
     """The wall's clock leaps while the order is somewhere, and is put right again two seconds later."""
     return [("clock jump", leap, state, "") for leap in LEAPS for state in STATES]
@@ -106,6 +111,7 @@ CELLS = tuple(
             *_of_supervisors(),
             *_supervisors_at_steps(),
             *_leaps(),
+            *_schedulers_at_steps(),
         ],
         start=1,
     )

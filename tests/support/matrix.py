@@ -644,9 +644,6 @@ def write_table(rows: list[Row], seed: int, folder: Path, name: str) -> Path:
         "每格：把一笔委托带到指定位置（崩溃点或委托状态），施加故障，恢复后以交易所账本逐项核对：委托一一对应、无重复报单、"
         "成交不丢不重、持仓（方向、今昨）与资金一致、无未确认消息。秒数为故障结束到全部就绪且恢复 ACTIVE。",
         "",
-        "Left out: a jump of the wall clock (nothing here can move it for one process alone), and the scheduler, which "
-        "does not exist yet. 未包含：系统时钟跳变；调度服务（尚不存在）。",
-        "",
         "| cell | fault | victim | at | step | point hit | order before | asked by | seconds to ACTIVE | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]

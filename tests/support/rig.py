@@ -40,6 +40,7 @@ MODULES = {
     "trading": "arbig.trading",
     "strategy": "arbig.strategy",
     "web": "arbig.web",
+    "scheduler": "arbig.scheduler",
 }
 ON_REDIS = ("gateway", "market", "trading", "strategy", "web")
 WATCHING = ("position_mismatch", "stream_lag")
@@ -64,6 +65,7 @@ class Rig:
             path.unlink()
         (home / "strategies").mkdir()
         self.edit("risk.yaml", **dict.fromkeys(OPEN_RISK))
+        (self.config / "schedule.yaml").write_text("schedule: {}\n")
         self.edit("simulation.yaml", capital=500_000_000, history_days=0, wait_for=[])
         self.edit("simulation.yaml", reconnect_seconds=[0.5, 0.5, 1.0, 2.0])
 
