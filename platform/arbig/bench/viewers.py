@@ -66,15 +66,18 @@ DRAWN = """
 
 
 class Viewers:
-    """One browser; a window for loading, and those that look."""
+    """A window for loading, and those that look: each a browser of its own, for one shows and draws only its front."""
 
     def __init__(self, browser: Any) -> None:
         self._browser = browser
         self._context: Any = None
         self._pages: list[Any] = []
 
+    async def _opened(self, **given: Any) -> Any:
+        return await self._browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US", **given)
+
     async def enter(self, link: str) -> bool:
-        self._context = await self._browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+        self._context = await self._opened()
         page = await self._context.new_page()
         await page.goto(link)
         await page.close()
@@ -94,8 +97,10 @@ class Viewers:
         return found[1:]
 
     async def watch(self, pages: list[list[str]]) -> bool:
+        session = await self._context.storage_state()
         for address, contract in pages:
-            page = await self._context.new_page()
+            context = await self._opened(storage_state=session)
+            page = await context.new_page()
             self._pages.append(page)
             await page.goto(address)
             await page.get_by_role("button", name=contract, exact=True).click(timeout=PATIENCE_MILLISECONDS)
@@ -108,7 +113,7 @@ class Viewers:
 
     async def leave(self) -> bool:
         for page in self._pages:
-            await page.close()
+            await page.context.close()
         self._pages.clear()
         return True
 
