@@ -130,6 +130,7 @@ class BarSeat(Seat):
         self.is_opening = False
         self._room = {1: 0, -1: 0}
         self._collecting: Collecting
+        self._often_read: tuple[str, ...] = ()
         for market in self.markets.values():
             if not market.has_volume:
                 self.warn(f"{market.vt_symbol}: its bars have no volume, so fills are not limited by it")
@@ -272,6 +273,7 @@ class BarSeat(Seat):
         spans = self._collecting.spans(feed, day.start, day.stop)
         if spans is None:
             self._play_rows(market, day, sheet, day.start, day.stop)
+            self._often_read = sheet.read()
             return
         strategy = self.strategy
         assert isinstance(strategy, CtaTemplate)
@@ -303,7 +305,7 @@ class BarSeat(Seat):
         symbol, begin = market.symbol, day.start
         high, low, close = market.high, market.low, market.close
         last = day.stop - 1 if market.is_over(day) else -1
-        for row, bar in enumerate(sheet.bars(slice(first - begin, stop - begin)), first):
+        for row, bar in enumerate(sheet.bars(slice(first - begin, stop - begin), self._often_read), first):
             market.row = row
             index = row - begin
             if orders or (stops and (high[index] >= market.lowest_buy or low[index] <= market.highest_sell)):

@@ -10,12 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import repeat
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from msgspec import defstruct
 
 from arbig.backtest.kernels import Kernel, kernel
 from arbig.backtest.late import Late
@@ -192,8 +193,13 @@ class Sheet:
         made = self.__dict__[name] = SHEET[name](self.store, slice(self.start, self.stop))
         return made
 
-    def bars(self, place: slice = ALL) -> list[BarData]:
-        return list(map(LateBar, repeat(self), range(self.stop - self.start)[place]))  # type: ignore[arg-type]
+    def bars(self, place: slice = ALL, at_hand: tuple[str, ...] = ()) -> list[BarData]:
+        columns = [getattr(self, name)[place] for name in at_hand]
+        return list(map(bar_with(at_hand), repeat(self), range(self.stop - self.start)[place], *columns))
+
+    def read(self) -> tuple[str, ...]:
+        """Of `OFTEN_READ`, the columns that somebody read."""
+        return tuple(name for name in OFTEN_READ if self.has(name))
 
 
 def _moments(store: Dated, place: slice) -> list[Any]:
@@ -326,6 +332,17 @@ class LateBar(Late, frozen=True, eq=False, gc=False):
     def whole(self) -> BarData:
         names = ("symbol", "exchange", "interval", *SHEET)
         return BarData(**{name: getattr(self, name) for name in names})
+
+
+OFTEN_READ = ("datetime", "open_price", "high_price", "low_price", "close_price")
+
+
+@cache
+def bar_with(at_hand: tuple[str, ...]) -> Callable[..., BarData]:
+    """A bar with these values at hand: making it costs less than looking one of them up at every bar."""
+    fields = [(name, Any) for name in at_hand]
+    made: Any = defstruct("LateBar", fields, bases=(LateBar,), frozen=True, eq=False, gc=False) if fields else LateBar
+    return made  # type: ignore[no-any-return]
 
 
 _stores: WeakKeyDictionary[BarSeries, Store] = WeakKeyDictionary()

@@ -210,17 +210,18 @@ class VnpyEngine:
             self._play_bars(self.feed, start, stop)
 
     def _play_bars(self, feed: Feed, start: int, stop: int) -> None:
+        at_hand = self._sheet.read()
         sheet = self._sheet = Sheet(feed.store, start, stop)
         spans = self._collecting.spans(feed, start, stop)
         if spans is None:
-            self._play_each(feed, sheet, start, stop)
+            self._play_each(feed, sheet, start, stop, at_hand)
         else:
             self._play_spans(feed, sheet, spans)
 
-    def _play_each(self, feed: Feed, sheet: Sheet, start: int, stop: int) -> None:
+    def _play_each(self, feed: Feed, sheet: Sheet, start: int, stop: int, at_hand: tuple[str, ...] = ()) -> None:
         on_bar, limits, stops = self.strategy.on_bar, self.limits, self.stops
         begin = sheet.start
-        for row, bar in enumerate(sheet.bars(slice(start - begin, stop - begin)), start):
+        for row, bar in enumerate(sheet.bars(slice(start - begin, stop - begin), at_hand), start):
             feed.bar, feed.row = bar, row
             if limits:
                 self._cross_limits(bar.low_price, bar.high_price, bar.open_price, bar.open_price)
@@ -385,7 +386,10 @@ class VnpyEngine:
         limits, stops = self.limits, self.stops
 
         def cancel_all() -> None:
-            if (limits or stops) and strategy.trading:
+            if stops and not limits and not self._hears_stops and strategy.trading:
+                stops.clear()
+                self.lowest_buy, self.highest_sell = inf, -inf
+            elif (limits or stops) and strategy.trading:
                 self.cancel_all(strategy)
 
         return cancel_all

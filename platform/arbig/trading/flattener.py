@@ -7,7 +7,6 @@ closed while an order of the same lots may still fill, so a life that ends anywh
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from arbig.store.database import StoreError
 from arbig.store.flattens import FlattenStore
 from arbig.trading.chaser import Aim, Chaser
 from arbig.trading.flattens import RUNNING, Flatten, FlattenState, Target, targets_of
+from arbig.trading.jobs import Jobs
 from arbig.trading.judge import Judge
 from arbig.trading.keeper import StateKeeper
 from arbig.trading.order_manager import OrderManager
@@ -33,7 +33,6 @@ from arbig.trading.state import State, is_stricter
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
 VERIFY_AGAIN_SECONDS = 1.0
 
 
@@ -44,7 +43,7 @@ class Look(NamedTuple):
     detail: str
 
 
-class Flattener:
+class Flattener(Jobs[Flatten]):
     """`ask` is the Gateway, `cancel` cancels orders of ours, `say` raises alarms, `doubt` asks for a reconciliation."""
 
     def __init__(
@@ -60,6 +59,7 @@ class Flattener:
         say: Callable[[Iterable[str]], None],
         doubt: Callable[[], None],
     ) -> None:
+        super().__init__(judge.clock, (Flatten(**asdict(row)) for row in store.recent(RUNNING)))
         self._store = store
         self._keeper = keeper
         self._orders = orders
@@ -69,17 +69,10 @@ class Flattener:
         self._cancel = cancel
         self._say = say
         self._doubt = doubt
-        self._clock = judge.clock
-        self._any = asyncio.Event()
         self._verified: dict[str, float] = {}
-        self.jobs = {row.id: Flatten(**asdict(row)) for row in store.recent(RUNNING)}
         self._show_blocks()
 
     # ---- what people ask ------------------------------------------------------------------------------------------
-
-    @property
-    def running(self) -> list[Flatten]:
-        return [job for job in self.jobs.values() if job.is_running]
 
     async def begin(self, strategy_name: str | None, symbol: str | None, reason: str) -> Flatten:
         """Written down when it returns; the same thing twice is one job. Raises StoreError."""
@@ -125,16 +118,6 @@ class Flattener:
         return self._chaser.closed(symbol)
 
     # ---- its own life ---------------------------------------------------------------------------------------------
-
-    async def run_for_ever(self) -> None:
-        self._any.set()
-        while True:
-            await self._any.wait()
-            for job in self.running:
-                await self._look(job)
-            if not self.running:
-                self._any.clear()
-            await self._clock.sleep(LOOK_SECONDS)
 
     async def _look(self, job: Flatten) -> None:
         try:
@@ -235,7 +218,7 @@ class Flattener:
     def _show_blocks(self) -> None:
         self._keeper.block("flatten", [job.block for job in self.running])
         if self.running:
-            self._any.set()
+            self._wake()
 
 
 def _aim(job: Flatten, target: Target) -> Aim:

@@ -7,7 +7,6 @@ order. So a life that ends anywhere, of the notebook, the scheduler or Trading, 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import date, datetime
@@ -28,6 +27,7 @@ from arbig.store.intents import GrantRow, IntentStore
 from arbig.trading.chaser import Aim, Chaser
 from arbig.trading.flattener import Flattener
 from arbig.trading.intents import CAUSE, RUNNING, Intent, IntentState, intent_id, next_order, ungranted
+from arbig.trading.jobs import Jobs
 from arbig.trading.judge import Judge
 from arbig.trading.order_manager import OrderManager
 from arbig.trading.order_subscriber import OrderSubscriber
@@ -36,7 +36,6 @@ from arbig.trading.state import State, TradingState
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
 MOST_REFUSALS = 5
 SHOWN = 100
 
@@ -49,7 +48,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Pursuer:
+class Pursuer(Jobs[Intent]):
     """`is_live`: real money, so a grant is needed. `subscribe` asks for a contract's ticks."""
 
     def __init__(
@@ -66,6 +65,7 @@ class Pursuer:
         subscribe: Callable[[str], Awaitable[None]],
         is_live: bool,
     ) -> None:
+        super().__init__(judge.clock, (Intent(**asdict(row)) for row in store.in_states(RUNNING)))
         self.store = store
         self._judge = judge
         self._orders = orders
@@ -76,22 +76,15 @@ class Pursuer:
         self._say = say
         self._subscribe = subscribe
         self._is_live = is_live
-        self._clock = judge.clock
-        self._any = asyncio.Event()
         self._chaser = Chaser(
             judge, orders, subscriber, cancel, say, partial(crash_point, "tr.intent_sent"), self._number
         )
         self._subscribed: set[str] = set()
-        self.intents = {row.id: Intent(**asdict(row)) for row in store.in_states(RUNNING)}
 
     # ---- what notebooks and people ask ----------------------------------------------------------------------------
 
-    @property
-    def running(self) -> list[Intent]:
-        return [intent for intent in self.intents.values() if intent.is_running]
-
     def find(self, name: str) -> Intent | None:
-        row = self.intents.get(name) or self.store.find(name)
+        row = self.jobs.get(name) or self.store.find(name)
         return None if row is None else Intent(**asdict(row))
 
     async def want(
@@ -124,11 +117,11 @@ class Pursuer:
         )
         self.store.add(new)
         crash_point("tr.intent_taken")
-        self.intents[name] = new
+        self.jobs[name] = new
         for older in self.running:
             if (older.strategy_name, older.symbol) == (strategy_name, new.symbol) and older.id != name:
                 await self.stop(older, f"{intent} has taken its place")
-        self._any.set()
+        self._wake()
         log.info("intent %s: %s", name, new.words)
         return new, False
 
@@ -153,20 +146,10 @@ class Pursuer:
 
     # ---- its own life ---------------------------------------------------------------------------------------------
 
-    async def run_for_ever(self) -> None:
-        self._any.set()
-        while True:
-            await self._any.wait()
-            for intent in self.running:
-                await self._look(intent)
-            if not self.running:
-                self._any.clear()
-            await self._clock.sleep(LOOK_SECONDS)
-
     async def _look(self, intent: Intent) -> None:
         try:
             found = await self._found(intent)
-            now = self.intents[intent.id]
+            now = self.jobs[intent.id]
             if now.is_running:
                 self._move(now, *found)
         except (BusError, StoreError) as error:
@@ -222,9 +205,9 @@ class Pursuer:
 
     def _number(self, aim: Aim) -> str:
         """The next order's id; written down before there is such an order."""
-        intent = self.intents[aim.cause.removeprefix(CAUSE)].stepped(self._clock.now())
+        intent = self.jobs[aim.cause.removeprefix(CAUSE)].stepped(self._clock.now())
         self.store.save(intent)
-        self.intents[intent.id] = intent
+        self.jobs[intent.id] = intent
         crash_point("tr.intent_numbered")
         return intent.request_id(intent.steps)
 
@@ -290,7 +273,7 @@ class Pursuer:
             return intent
         after = intent.now(state, detail, self._clock.now())
         self.store.save(after)
-        self.intents[intent.id] = after
+        self.jobs[intent.id] = after
         if not after.is_running:
             crash_point("tr.intent_over")
             self._chaser.forget(after.cause)
@@ -301,6 +284,6 @@ class Pursuer:
         return after
 
     def _forget_oldest(self) -> None:
-        over = [each for each in self.intents.values() if not each.is_running]
+        over = [each for each in self.jobs.values() if not each.is_running]
         for each in over[:-SHOWN]:
-            del self.intents[each.id]
+            del self.jobs[each.id]

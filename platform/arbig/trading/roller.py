@@ -26,6 +26,7 @@ from arbig.store.database import StoreError
 from arbig.store.rolls import RollStore
 from arbig.trading.chaser import Aim, Chaser
 from arbig.trading.flattens import Flatten
+from arbig.trading.jobs import Jobs
 from arbig.trading.judge import Judge
 from arbig.trading.keeper import StateKeeper
 from arbig.trading.order_manager import OrderManager
@@ -36,7 +37,6 @@ from arbig.trading.state import State
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.2
 SUBSCRIBE_AGAIN_SECONDS = 5.0
 ALIVE = ("RUNNING", "PAUSED")
 
@@ -56,7 +56,7 @@ class Look(NamedTuple):
     detail: str
 
 
-class Roller:
+class Roller(Jobs[Roll]):
     """`ask` is the Gateway, `strategy` the Strategy service, `cancel` cancels orders of ours, `say` raises alarms,
     `flattens` are those under way: what is made flat is not rolled."""
 
@@ -74,6 +74,7 @@ class Roller:
         say: Callable[[Iterable[str]], None],
         flattens: Callable[[], Iterable[Flatten]],
     ) -> None:
+        super().__init__(judge.clock, (Roll(**asdict(row)) for row in store.recent(RUNNING)))
         self._store = store
         self._keeper = keeper
         self._judge = judge
@@ -84,19 +85,12 @@ class Roller:
         self._strategy = strategy
         self._say = say
         self._flattens = flattens
-        self._clock = judge.clock
-        self._any = asyncio.Event()
         self._earlier: dict[tuple[str, date | None], dict[str, tuple[str, int]]] = {}
         self._subscribed: dict[str, float] = {}
         self._turn = asyncio.Lock()
-        self.jobs = {row.id: Roll(**asdict(row)) for row in store.recent(RUNNING)}
         self._show_blocks()
 
     # ---- what people ask ------------------------------------------------------------------------------------------
-
-    @property
-    def running(self) -> list[Roll]:
-        return [job for job in self.jobs.values() if job.is_running]
 
     async def begin(self, strategy_name: str, target: str, symbol: str | None, reason: str) -> Roll:
         """Written down when it returns; the same thing twice is one job, also when it is done already. Raises
@@ -194,15 +188,6 @@ class Roller:
         )
 
     # ---- its own life ---------------------------------------------------------------------------------------------
-
-    async def run_for_ever(self) -> None:
-        while True:
-            await self._any.wait()
-            for job in self.running:
-                await self._look(job)
-            if not self.running:
-                self._any.clear()
-            await self._clock.sleep(LOOK_SECONDS)
 
     async def _look(self, job: Roll) -> None:
         try:
@@ -322,7 +307,7 @@ class Roller:
         """None while it is bound: the strategy trades the moment it begins."""
         self._keeper.block("roll", [job.block for job in self.running if job.state != RollState.BINDING])
         if self.running:
-            self._any.set()
+            self._wake()
 
 
 def _covers(flatten: Flatten, job: Roll) -> bool:
