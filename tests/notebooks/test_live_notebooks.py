@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 from house import House, until
+from jupyter_client import BlockingKernelClient
 
 from arbig import ClientError, Desk
 from arbig.domain.messages import Direction, Offset
@@ -20,23 +23,26 @@ from arbig.domain.messages import Direction, Offset
 pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
 SANITISE = Path(__file__).with_name("sanitise.cfg")
-CLIENT = """
-import os, sys
+SETUP = """
 from arbig import Desk
 from arbig.domain.messages import Direction, Offset
 desk = Desk()
 desk.services
+def do(verb, *words):
+    if verb == "deploy":
+        desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1})
+    elif verb == "edit":
+        desk.edit("GoldPulse", {"window": int(words[0])}, force=True)
+    elif verb == "flatten":
+        desk.flatten("GoldPulse")
+    elif verb == "order":
+        order = (Direction.LONG, Offset.OPEN, float(words[1]), 1)
+        desk.live.ask(lambda client: client.send_order("au2512", *order, request_id=words[0]))
+"""
+CLIENT = f"""{SETUP}
+import sys
 print("ready", flush=True)
-verb = sys.stdin.readline().split()
-if verb[0] == "deploy":
-    desk.deploy("gold_pulse", "au2512", {"window": 3}, risk={"max_position": 1})
-elif verb[0] == "edit":
-    desk.edit("GoldPulse", {"window": int(verb[1])}, force=True)
-elif verb[0] == "flatten":
-    desk.flatten("GoldPulse")
-elif verb[0] == "order":
-    order = (Direction.LONG, Offset.OPEN, float(verb[2]), 1)
-    desk.live.ask(lambda client: client.send_order("au2512", *order, request_id=verb[1]))
+do(*sys.stdin.readline().split())
 print("done", flush=True)
 sys.stdin.readline()
 """
@@ -48,6 +54,7 @@ MANY = (
     *(("order", moment) for moment in (0.0, 0.003, 0.01, 0.03, None)),
 )
 """What a kernel is doing, and the seconds from its beginning to kill -9; None: just done."""
+OF_JUPYTERLAB = (("deploy", 0.05), ("deploy", 0.5), ("edit", 0.1), ("flatten", 0.01), ("order", 0.005), ("order", None))
 REST = "rests-all-the-time"
 
 
@@ -88,6 +95,9 @@ def test_a_strategy_is_written_deployed_and_taken_out_again_in_a_notebook(house:
     shows_again(house, "06_author_and_deploy")
 
 
+Killed = Callable[[House, str, float | None], None]
+
+
 def killed(house: House, words: str, moment: float | None) -> None:
     """A kernel that is shot while it says this."""
     kernel = subprocess.Popen(
@@ -103,6 +113,31 @@ def killed(house: House, words: str, moment: float | None) -> None:
         time.sleep(moment)
     os.kill(kernel.pid, signal.SIGKILL)
     kernel.communicate()
+
+
+def killed_with_jupyterlab(house: House, words: str, moment: float | None) -> None:
+    """One of JupyterLab's own kernels says this when JupyterLab is shot; it does not outlive it."""
+    token = (house.data / "run" / "jupyter_token").read_text().strip()
+    address = f"http://127.0.0.1:{8888 + house.port_offset}/api/kernels"
+    begin = lambda: httpx.post(address, headers={"Authorization": f"token {token}"}, json={}, trust_env=False)
+    kernel = until(lambda: begin().raise_for_status().json(), 60, "JupyterLab starts a kernel")
+    file = house.data / "run" / "jupyter" / f"kernel-{kernel['id']}.json"
+    client = BlockingKernelClient(connection_file=str(file))
+    client.load_connection_file()
+    client.start_channels()
+    client.wait_for_ready(60)
+    reply = client.execute(SETUP, reply=True, timeout=60)
+    assert reply["content"]["status"] == "ok", reply["content"]
+    asked = f"do(*{words.split()!r})"
+    if moment is None:
+        client.execute(asked, reply=True, timeout=60)
+    else:
+        client.execute(asked)
+        time.sleep(moment)
+    house.kill("jupyter")
+    client.stop_channels()
+    lives = lambda: any(str(file) in " ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"]))
+    until(lambda: not lives(), 30, "the kernel ends with its JupyterLab")
 
 
 def low(desk: Desk) -> float:
@@ -130,7 +165,7 @@ def reattached(house: House) -> Desk:
     return desk
 
 
-def kill_at(house: House, moments: Sequence[tuple[str, float | None]]) -> None:
+def kill_at(house: House, moments: Sequence[tuple[str, float | None]], killed: Killed = killed) -> None:
     desk = reattached(house)
     send(desk, REST, low(desk))
     until(lambda: at_the_counter(house, REST) == 1, 20, "the resting order is at the counter")
@@ -193,6 +228,11 @@ def test_a_kernel_killed_while_it_speaks_leaves_everything_whole_or_undone(house
 @pytest.mark.chaos
 def test_a_kernel_killed_at_twenty_moments(house: House) -> None:
     kill_at(house, MANY)
+
+
+@pytest.mark.chaos
+def test_jupyterlab_killed_while_a_notebook_speaks_leaves_everything_whole_or_undone(house: House) -> None:
+    kill_at(house, OF_JUPYTERLAB, killed_with_jupyterlab)
 
 
 def test_the_cockpit_s_buttons_move_the_strategy_and_a_restart_of_web_fills_it_again(house: House, desk: Desk) -> None:

@@ -25,13 +25,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from datetime import datetime as Time
+from typing import Any
 
 import numpy as np
 
 from arbig.backtest.contracts import EPSILON, TradingDay, close_of
-from arbig.backtest.feeds import Sheet, store_of
+from arbig.backtest.feeds import LateBar, Sheet, store_of
 from arbig.backtest.markets import Market
-from arbig.backtest.orders import Order, Stop
+from arbig.backtest.orders import Cause, Order, Stop
 from arbig.backtest.plan import Plan
 from arbig.backtest.quiet import Collecting
 from arbig.backtest.seat import Seat
@@ -158,10 +159,10 @@ class BarSeat(Seat):
     def stop_time(self) -> Time | None:
         return self.moment if self.is_inside else None
 
-    def event(self, market: Market) -> str | None:
+    def event(self, market: Market) -> Cause | None:
         assert isinstance(market, BarMarket)
         index = market.row - market.first
-        return f"bar:{market.symbol}:{market.times[index].isoformat()}" if 0 <= index < len(market.times) else None
+        return Cause("bar", market.symbol, market.times[index]) if 0 <= index < len(market.times) else None
 
     def takes_orders(self, market: Market) -> bool:
         return self._phase(market).accepts_orders
@@ -191,10 +192,12 @@ class BarSeat(Seat):
         share = market.share(index)
         self._room = {1: share, -1: share}
         if market.orders:
-            for order in sorted(market.orders, key=_priority):
+            orders = (market.orders[0],) if len(market.orders) == 1 else sorted(market.orders, key=_priority)
+            for order in orders:
                 if order.since < row and order.status.is_active:
                     self._meet(order, index)
-                    self.tell()
+                    if self.news:
+                        self.tell()
         if market.stops:
             self._meet_stops(market, row, index)
         self.is_inside = False
@@ -286,7 +289,12 @@ class BarSeat(Seat):
             crosses = market.orders or (high >= market.lowest_buy or low <= market.highest_sell)
             if not crosses and not self._is_risky(market, high, low) and self._collecting.waits(first):
                 self._collecting.pass_over(last)
-                self._play_rows(market, day, sheet, last, last + 1)
+                index = last - day.start
+                bar: Any = LateBar(sheet, index)
+                market.row, market.price = last, market.close[index]
+                feed.bar, feed.row = bar, last
+                strategy.on_bar(bar)
+                self._after(market)
             else:
                 self._play_rows(market, day, sheet, first, last + 1)
 
@@ -302,7 +310,7 @@ class BarSeat(Seat):
         strategy, money, feed = self.strategy, self.money, market.feed
         assert isinstance(strategy, CtaTemplate)
         on_bar, orders, stops, news = strategy.on_bar, market.orders, market.stops, self.news
-        symbol, begin = market.symbol, day.start
+        begin = day.start
         high, low, close = market.high, market.low, market.close
         last = day.stop - 1 if market.is_over(day) else -1
         for row, bar in enumerate(sheet.bars(slice(first - begin, stop - begin), self._often_read), first):
@@ -316,10 +324,15 @@ class BarSeat(Seat):
                 self.tell()
             feed.bar, feed.row = bar, row
             on_bar(bar)
-            if news:
-                self.tell()
-            if money.exposure:
-                self.survives(money.cash + money.exposure[symbol] * market.price)
+            if news or money.exposure:
+                self._after(market)
+
+    def _after(self, market: BarMarket) -> None:
+        """A bar was given: what came of it is told, and the balance must still be there."""
+        if self.news:
+            self.tell()
+        if self.money.exposure:
+            self.survives(self.money.cash + self.money.exposure[market.symbol] * market.price)
 
     def _play_legs(self, today: dict[str, TradingDay]) -> None:
         strategy = self.strategy

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date
 from datetime import datetime as Time
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,14 +13,13 @@ from arbig.domain.messages import Detail, Direction, Offset, OrderData, OrderTyp
 from arbig.domain.template import StopOrder, StopOrderStatus
 
 
-@dataclass(slots=True, eq=False)
-class Wish:
+class Wish(msgspec.Struct, eq=False):
     """What one `buy` or `sell` became: a close may be two orders, one for today's lots and one for yesterday's."""
 
     name: str
     offset: Offset
     volume: int
-    orders: list[Order] = field(default_factory=list)
+    orders: list[Order] = []
 
     def told(self, order: Order) -> OrderData:
         """News of one of its orders, as the strategy hears it: of the whole."""
@@ -45,8 +43,19 @@ class Wish:
         return Status.REJECTED if refused else Status.CANCELLED
 
 
-@dataclass(slots=True, eq=False)
-class Order:
+class Cause(NamedTuple):
+    """What an order answers: a bar or tick, or a stop order that was triggered."""
+
+    kind: str
+    symbol: str
+    moment: Time
+
+    def __str__(self) -> str:
+        """As live says it, with a moment where live has a number: `bar:au2512:2025-10-15T09:30:00`."""
+        return f"{self.kind}:{self.symbol}:{self.moment.replace(tzinfo=None).isoformat()}"
+
+
+class Order(msgspec.Struct, eq=False):
     """An order at the exchange. `since`: the row on which it was sent; `rests`: it waits at its own price."""
 
     number: int
@@ -54,6 +63,7 @@ class Order:
     wish: Wish
     market: Market
     direction: Direction
+    sign: int
     offset: Offset
     price: float
     volume: int
@@ -61,17 +71,13 @@ class Order:
     born: Time
     day: date
     forced: bool | None = None
-    cause: str | None = None
+    cause: Cause | None = None
     traded: int = 0
     status: Status = Status.SUBMITTING
     rests: bool = False
     detail: Detail | None = None
     error_id: int | None = None
     error_msg: str | None = None
-    sign: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sign = self.direction.sign
 
     @property
     def symbol(self) -> str:
@@ -107,7 +113,7 @@ class Order:
             strategy_name=self.market.strategy_name,
             trading_day=self.day,
             forced=self.forced,
-            cause=self.cause,
+            cause=None if self.cause is None else str(self.cause),
             detail=self.detail,
             error_id=self.error_id,
             error_msg=self.error_msg,

@@ -24,7 +24,7 @@ from arbig.backtest.contracts import (
 from arbig.backtest.feeds import Feed
 from arbig.backtest.markets import Market
 from arbig.backtest.money import Money
-from arbig.backtest.orders import Order, Stop, Wish
+from arbig.backtest.orders import Cause, Order, Stop, Wish
 from arbig.backtest.plan import Plan, StrategyPlan
 from arbig.backtest.predictions import Asked, NoModels
 from arbig.backtest.quiet import is_silent
@@ -120,7 +120,7 @@ class Seat(ABC):
         return self.moment
 
     @abstractmethod
-    def event(self, market: Market) -> str | None:
+    def event(self, market: Market) -> Cause | None:
         """The bar or tick the strategy is answering."""
 
     @abstractmethod
@@ -342,18 +342,19 @@ class Seat(ABC):
         forced: bool | None,
     ) -> Order:
         number = len(self.orders) + 1
-        order = Order(number, order_id, wish, market, direction, offset, price, lots, market.row, self.moment, self.day)
-        order.forced = forced
-        order.cause = self._cause(market)
+        born, cause = self.moment, self._cause(market)
+        order = Order(
+            number, order_id, wish, market, direction, direction.sign, offset, price, lots, market.row, born, self.day,
+            forced, cause,
+        )  # fmt: skip
         wish.orders.append(order)
         self.orders.append(order)
         return order
 
-    def _cause(self, market: Market) -> str | None:
-        """Why an order is sent, as live says it, with a moment where live has a number: `bar:au2512:2025-10-15T09:30`.
-        News of orders is no cause."""
+    def _cause(self, market: Market) -> Cause | None:
+        """Why an order is sent. News of orders is no cause."""
         if self._triggered is not None:
-            return f"stop:{market.symbol}:{self.moment.replace(tzinfo=None).isoformat()}"
+            return Cause("stop", market.symbol, self.moment)
         return None if self._is_telling else self.event(market)
 
     def _judge(self, order: Order) -> None:

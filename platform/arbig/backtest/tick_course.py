@@ -19,7 +19,7 @@ from heapq import merge
 from arbig.backtest.contracts import TradingDay
 from arbig.backtest.markets import Market
 from arbig.backtest.matching import Fill, Matcher, Outcome, Resting
-from arbig.backtest.orders import Order, Stop
+from arbig.backtest.orders import Cause, Order, Stop
 from arbig.backtest.plan import Plan
 from arbig.backtest.seat import Seat
 from arbig.backtest.series import TickSeries
@@ -111,12 +111,11 @@ class TickSeat(Seat):
     def moment(self) -> Time:
         return self._moment
 
-    def event(self, market: Market) -> str | None:
+    def event(self, market: Market) -> Cause | None:
         event = self._event
         if event is None:
             return None
-        kind = "tick" if isinstance(event, TickData) else "bar"
-        return f"{kind}:{event.symbol}:{event.datetime.replace(tzinfo=None).isoformat()}"
+        return Cause("tick" if isinstance(event, TickData) else "bar", event.symbol, event.datetime)
 
     def takes_orders(self, market: Market) -> bool:
         return market.sessions.phase_at(self._moment).accepts_orders

@@ -48,6 +48,8 @@ class OrderType(StrEnum):
 
 
 class Status(StrEnum):
+    is_active: bool
+
     SUBMITTING = "SUBMITTING"
     NOTTRADED = "NOTTRADED"
     PARTTRADED = "PARTTRADED"
@@ -55,12 +57,9 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
     REJECTED = "REJECTED"
 
-    @property
-    def is_active(self) -> bool:
-        return self in _ACTIVE
 
-
-_ACTIVE = frozenset({Status.SUBMITTING, Status.NOTTRADED, Status.PARTTRADED})
+for _status in Status:
+    _status.is_active = _status in (Status.SUBMITTING, Status.NOTTRADED, Status.PARTTRADED)
 
 
 class Detail(StrEnum):
