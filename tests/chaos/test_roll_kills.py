@@ -30,6 +30,9 @@ class Holder(CtaTemplate):
     lots = {LOTS}
     bought = False
 
+    def on_init(self) -> None:
+        pass
+
     def on_tick(self, tick: TickData) -> None:
         if self.trading and not self.bought and tick.ask_volume_1:
             self.bought = True
