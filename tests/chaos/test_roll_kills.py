@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.processes, pytest.mark.timeout(1500
 OFFSET = 5480
 LOTS = 2
 STEPS = [point.name for point in POINTS if point.name.startswith(("tr.roll_", "st.roll_"))]
-HOLDER = f'''"""Buys once and holds."""
+HOLDER = f'''"""Buys once, after the auction, and holds."""
 
 from arbig import CtaTemplate, TickData
 
@@ -34,7 +34,7 @@ class Holder(CtaTemplate):
         pass
 
     def on_tick(self, tick: TickData) -> None:
-        if self.trading and not self.bought and tick.ask_volume_1:
+        if self.trading and not self.bought and tick.ask_volume_1 and tick.datetime.hour != 20:
             self.bought = True
             self.buy(round(tick.ask_price_1 * 1.003 / 0.02) * 0.02, self.lots)
 '''
