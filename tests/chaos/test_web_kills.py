@@ -83,6 +83,7 @@ def bid(desk: Desk) -> float:
 
 
 def test_web_is_killed_inside_everything_a_person_asks_for(desk: Desk) -> None:
+    desk.house.trades()
     until(lambda: desk.house.ask("trading", "GET", "/state")["state"] == "ACTIVE", 60, "trading is ACTIVE")
     price = round(bid(desk), 2)
     working = until(lambda: _accepted(desk.ask("POST", "/orders", desk.order("kept", price))), 120, "an order works")

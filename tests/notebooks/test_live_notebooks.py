@@ -166,6 +166,7 @@ def reattached(house: House) -> Desk:
 
 
 def kill_at(house: House, moments: Sequence[tuple[str, float | None]], killed: Killed = killed) -> None:
+    house.trades()
     desk = reattached(house)
     send(desk, REST, low(desk))
     until(lambda: at_the_counter(house, REST) == 1, 20, "the resting order is at the counter")

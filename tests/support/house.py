@@ -20,6 +20,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 ARBIG = Path(sys.executable).with_name("arbig")
+FIRST_NIGHT = "2025-10-14T21:00:30"
+"""Of `first_day` in config/simulation.yaml."""
 
 
 class House:
@@ -86,6 +88,10 @@ class House:
             trust_env=False,
         )
         return answer.json()
+
+    def trades(self) -> None:
+        """Waits until the first night's auction is over: before it no order works."""
+        until(lambda: self.ask("gateway", "GET", "/clock")["session_time"] > FIRST_NIGHT, 120, "the night is open")
 
     def redis(self, *command: str) -> Any:
         return json.loads(self.arbig("redis", "--json", *command).stdout)
