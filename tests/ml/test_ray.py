@@ -82,6 +82,8 @@ def test_no_cluster_at_an_address_is_one_line_at_once(desk):
 def test_a_ray_cluster_gives_the_same_rows_as_local_workers(desk, ray, tmp_path):
     sweeps_alike(desk, tmp_path, ray.get_runtime_context().gcs_address)
     assert ray.is_initialized()  # who began it ends it
+    with pytest.raises(SetError, match=r"found 127.0.0.1:1, but this process is in the cluster at "):
+        begun("127.0.0.1:1")
 
 
 @pytest.mark.chaos
@@ -118,14 +120,16 @@ def test_ray_serve_answers_as_the_registry_does_and_takes_over_a_new_version(des
 
 @pytest.mark.chaos
 def test_a_sweep_and_a_training_on_two_nodes_give_what_one_process_gives(desk, tmp_path):
+    import ray
     from ray.cluster_utils import Cluster
 
+    ray.shutdown()  # what the tests before were in
     node = {"num_cpus": 2, "object_store_memory": 150_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     cluster.add_node(**node)
     try:
         sweeps_alike(desk, tmp_path, cluster.address)
-        ray = begun(cluster.address)
+        begun(cluster.address)
         assert len([one for one in ray.nodes() if one["Alive"]]) == 2
         trains_alike(desk, cluster.address)
         ray.shutdown()

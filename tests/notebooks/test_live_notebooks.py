@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
+import nbformat
 import psutil
 import pytest
 from house import House, until
@@ -165,8 +166,16 @@ def reattached(house: House) -> Desk:
     return desk
 
 
+def write_gold_pulse(house: House) -> None:
+    """As the author's notebook saves it."""
+    cells = nbformat.read(ROOT / "notebooks" / "06_author_and_deploy.ipynb", as_version=4).cells
+    source = next(cell.source for cell in cells if cell.source.startswith("%%strategy gold_pulse"))
+    (house.home / "strategies" / "gold_pulse.py").write_text(source.partition("\n")[2])
+
+
 def kill_at(house: House, moments: Sequence[tuple[str, float | None]], killed: Killed = killed) -> None:
     house.trades()
+    write_gold_pulse(house)
     desk = reattached(house)
     send(desk, REST, low(desk))
     until(lambda: at_the_counter(house, REST) == 1, 20, "the resting order is at the counter")

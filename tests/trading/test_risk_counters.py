@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from places import place
-from sqlalchemy import text
+from sqlalchemy import select
 
 from arbig.domain.messages import (
     SHANGHAI,
@@ -30,6 +30,7 @@ from arbig.domain.messages import (
 )
 from arbig.domain.orders import OrderState
 from arbig.domain.risk import Counts, Exposure, RiskSettings
+from arbig.store import tables
 from arbig.store.database import Database
 from arbig.store.orders import OrderStore, Received
 from arbig.trading.activity import Activity
@@ -128,12 +129,12 @@ def counted_by_hand(manager: OrderManager) -> dict[str, tuple[int, int, int]]:
     """Straight from the rows: cancels, large cancels, self-trades."""
     found: Counter[tuple[str, int]] = Counter()
     with manager.store.database.reading() as connection:
-        rows = connection.execute(text("SELECT * FROM orders WHERE trading_day = :day"), {"day": DAY.isoformat()})
+        rows = connection.execute(select(tables.orders).where(tables.orders.c.trading_day == DAY))
         for row in rows.mappings():
             if row["status"] == "CANCELLED" and row["order_type"] == "LIMIT":
                 found[row["symbol"], 0] += 1
                 found[row["symbol"], 1] += row["volume"] - max(row["traded"], row["announced"]) >= 300
-        rows = connection.execute(text("SELECT * FROM trades WHERE trading_day = :day"), {"day": DAY.isoformat()})
+        rows = connection.execute(select(tables.trades).where(tables.trades.c.trading_day == DAY))
         sides = [(row["symbol"], row["trade_id"], row["direction"]) for row in rows.mappings()]
         for symbol, trade_id, direction in sides:
             found[symbol, 2] += direction == "LONG" and (symbol, trade_id, "SHORT") in sides

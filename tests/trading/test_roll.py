@@ -57,10 +57,11 @@ class Market:
 
     def __init__(self, desk: Any, lots: int = 10) -> None:
         self.desk, self.lots = desk, lots
+        self.is_open = True
 
     async def work(self) -> None:
         counter = self.desk.counter
-        while True:
+        while self.is_open:
             for symbol in (OLD, NEW):
                 await self.desk.quote(800.0, symbol)
             for name, order in list(counter.orders.items()):
@@ -79,7 +80,7 @@ class Market:
         return self
 
     async def __aexit__(self, *_: Any) -> None:
-        self._work.cancel()
+        self.is_open = False  # never within a fill: the counter would have told half of it
         found = await asyncio.gather(self._work, return_exceptions=True)
         for error in found:
             if isinstance(error, AssertionError):

@@ -52,7 +52,7 @@ FINAL = (
     ("password authentication failed", "refuses user and password: export the right ARBIG_DATABASE_PASSWORD=..."),
     ("no password supplied", "asks for a password: export ARBIG_DATABASE_PASSWORD=..."),
     ("no pg_hba.conf entry", "lets nobody in from here: add a line to its pg_hba.conf"),
-    ("does not exist", "is not there: run on the server: createuser arbig; createdb -O arbig arbig"),
+    ('" does not exist', "is not there: run on the server: createuser arbig; createdb -O arbig arbig"),
     (
         "certificate verify failed",
         "shows a certificate nobody known here vouches for: name its authority, sslrootcert=",
