@@ -19,7 +19,7 @@ from arbig.lab.sources import StrategySource
 from arbig.lab.spaces import SweepError
 from arbig.lab.workers import LIVES
 from arbig.runtime.loader import load_class
-from arbig.runtime.reach import check_reachable
+from arbig.runtime.reach import check_reachable, check_same_cluster, joined
 
 
 class _Actor:
@@ -58,6 +58,12 @@ class RayCrew:
                 ray.init(address=address, log_to_driver=False, logging_level="error")
             except (ConnectionError, ValueError, OSError, RuntimeError) as error:
                 raise SweepError(f"ray: no cluster at {address!r}: {str(error).splitlines()[0]}") from None
+            joined(ray, address)
+        else:
+            try:
+                check_same_cluster(ray, address)
+            except ValueError as error:
+                raise SweepError(str(error)) from None
         self.remarks: list[str] = []
         self._count = count or int(ray.cluster_resources().get("CPU", 1))
         self._columns = {name: ray.put(column) for name, column in columns_of(plan)}

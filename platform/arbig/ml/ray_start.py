@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from arbig.ml.sets import SetError
-from arbig.runtime.reach import check_reachable
+from arbig.runtime.reach import check_reachable, check_same_cluster, joined
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -22,10 +22,6 @@ TRIES = 3
 """Ray gives a part of itself 15 seconds to start, which a busy machine may need more of."""
 
 
-_joined: dict[str, str] = {}
-"""Under which name a cluster was asked for."""
-
-
 def begun(address: str = "local", cpus: int | None = None) -> Any:
     """The module, its cluster begun or joined unless this process is in one. Raises SetError, one line."""
     for name, value in SETTINGS.items():
@@ -35,9 +31,10 @@ def begun(address: str = "local", cpus: int | None = None) -> Any:
     except ImportError:
         raise SetError("ray is not installed; write: pip install 'arbig[ml]'") from None
     if ray.is_initialized():
-        here = ray.get_runtime_context().gcs_address
-        if address not in ("local", "auto", here, _joined.get(here)):
-            raise SetError(f"ray: found {address}, but this process is in the cluster at {here}; ray.shutdown() first")
+        try:
+            check_same_cluster(ray, address)
+        except ValueError as error:
+            raise SetError(str(error)) from None
         return ray
     words: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address == "local":
@@ -48,7 +45,7 @@ def begun(address: str = "local", cpus: int | None = None) -> Any:
         _started(ray, address, words)
     except Exception as error:
         raise SetError(f"ray: no cluster at {address!r}: {str(error).splitlines()[0]}") from None
-    _joined[ray.get_runtime_context().gcs_address] = address
+    joined(ray, address)
     return ray
 
 
