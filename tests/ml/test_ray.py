@@ -84,6 +84,8 @@ def test_a_ray_cluster_gives_the_same_rows_as_local_workers(desk, ray, tmp_path)
     assert ray.is_initialized()  # who began it ends it
     with pytest.raises(SetError, match=r"found 127.0.0.1:1, but this process is in the cluster at "):
         begun("127.0.0.1:1")
+    with pytest.raises(SweepError, match=r"found 127.0.0.1:1, but this process is in the cluster at "):
+        sweeps_alike(desk, tmp_path / "elsewhere", "127.0.0.1:1")
 
 
 @pytest.mark.chaos

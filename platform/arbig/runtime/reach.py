@@ -1,4 +1,4 @@
-"""Reach: whether a Ray cluster listens where we are told (Ray itself would try for minutes), and which one we are in."""
+"""Reach: whether a Ray cluster listens where we are told (Ray itself would try for minutes), and in which we are."""
 
 from __future__ import annotations
 
