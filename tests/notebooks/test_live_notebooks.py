@@ -126,7 +126,7 @@ def killed_with_jupyterlab(house: House, words: str, moment: float | None) -> No
     client = BlockingKernelClient(connection_file=str(file))
     client.load_connection_file()
     client.start_channels()
-    client.wait_for_ready(60)
+    until(lambda: client.kernel_info(reply=True, timeout=5), 60, "the kernel answers")
     reply = client.execute(SETUP, reply=True, timeout=60)
     assert reply["content"]["status"] == "ok", reply["content"]
     asked = f"do(*{words.split()!r})"
