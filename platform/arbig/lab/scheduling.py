@@ -36,6 +36,10 @@ class ScheduledRun(Handle):
         """What went wrong, if anything did."""
         return str(self.now["error"] or "")
 
+    def wait(self, seconds: float = 300.0) -> str:
+        """Until it has ended or the time is up; its state then. A notebook takes its time."""
+        return super().wait(seconds)
+
     def stop(self) -> None:
         self._desk.live.ask(lambda client: client.stop_scheduled_run(self.id))
 
