@@ -161,6 +161,14 @@ def test_who_was_away_while_another_wrote_does_not_go_on(address: PostgresAddres
         database.close()
 
 
+def test_a_wrong_statement_is_not_taken_for_a_missing_database(address: PostgresAddress) -> None:
+    database = Database.open(address)
+    told = r"failed \(relation \"nothing\" does not exist"
+    with pytest.raises(StoreError, match=told), database.reading() as connection:
+        connection.exec_driver_sql("SELECT * FROM nothing")
+    database.close()
+
+
 def test_a_text_with_a_nul_stops_nobody(address: PostgresAddress) -> None:
     database = Database.open(address)
     store = OrderStore(database, "sim")

@@ -345,9 +345,9 @@ class CounterCourse(ABC, Generic[T, M]):
         if order.offset is not Offset.OPEN:
             yield self._refrozen(order.symbol)
         if market.sessions.phase_at(self.session_time) is Phase.AUCTION_ORDER:
-            market.matcher = market.matcher.rest(resting(accepted))
+            market.matcher = market.matcher.rest(_resting(accepted))
             return
-        outcome = market.book().enter(resting(accepted))
+        outcome = market.book().enter(_resting(accepted))
         yield from self._matched(market, outcome)
         for _ in outcome.cancelled:
             yield from self._cancelled(self._orders[order.number], NOT_FILLED)
@@ -453,7 +453,7 @@ class CounterCourse(ABC, Generic[T, M]):
         self._orders = {order.number: order for order in orders}
         for order in self._working():
             market = self._market(order.symbol)
-            market.matcher = market.matcher.rest(resting(order))
+            market.matcher = market.matcher.rest(_resting(order))
 
     def _sessions_of(self, instrument: Instrument) -> Sessions:
         if instrument.night_close not in self._hours:
@@ -497,7 +497,7 @@ class _Asked:
         self.price, self.working = wish.price, wish.volume
 
 
-def resting(order: Order) -> Resting:
+def _resting(order: Order) -> Resting:
     return Resting(
         order_id=str(order.number),
         direction=order.direction,

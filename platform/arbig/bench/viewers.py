@@ -66,7 +66,7 @@ DRAWN = """
 
 
 class Viewers:
-    """A window for loading, and those that look: each a browser of its own, for one shows and draws only its front."""
+    """A window for loading, and those that look: each in a window of its own, for one draws only its front."""
 
     def __init__(self, browser: Any) -> None:
         self._browser = browser

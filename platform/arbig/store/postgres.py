@@ -8,6 +8,7 @@ back whatever is asked is refused at once (Away). A commit whose answer is lost 
 from __future__ import annotations
 
 import os
+import re
 import select as poll
 import threading
 import zlib
@@ -52,7 +53,10 @@ FINAL = (
     ("password authentication failed", "refuses user and password: export the right ARBIG_DATABASE_PASSWORD=..."),
     ("no password supplied", "asks for a password: export ARBIG_DATABASE_PASSWORD=..."),
     ("no pg_hba.conf entry", "lets nobody in from here: add a line to its pg_hba.conf"),
-    ('" does not exist', "is not there: run on the server: createuser arbig; createdb -O arbig arbig"),
+    (
+        'FATAL: (role|database) "[^"]*" does not exist',
+        "is not there: run on the server: createuser arbig; createdb -O arbig arbig",
+    ),
     (
         "certificate verify failed",
         "shows a certificate nobody known here vouches for: name its authority, sslrootcert=",
@@ -156,7 +160,7 @@ def told(address: PostgresAddress, error: BaseException) -> StoreError:
     """One line for what the server, or the way to it, says in several."""
     cause = getattr(error, "orig", None) or error
     found = " ".join(str(cause).split()).partition(" LINE 1:")[0]
-    mend = next((mend for word, mend in FINAL if word in found), None)
+    mend = next((mend for words, mend in FINAL if re.search(words, found)), None)
     failed = StoreError(f"{address} {mend or 'failed'} ({found})")
     if mend is not None:
         return failed
