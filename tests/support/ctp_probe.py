@@ -1,4 +1,4 @@
-"""The real binding behind the connector: a front that hangs up, and a closed port. Prints what was heard."""
+"""The real binding behind the connector: a front that hangs up, and a closed port. Writes what was heard."""
 
 from __future__ import annotations
 
@@ -73,13 +73,18 @@ async def probe(flow: Path) -> str:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    heard = "nothing" if not unanswered.counts["disconnects"] else "something"
+    closed_port = "nothing" if not unanswered.counts["disconnects"] else "something"
     state = f"connected: {answered.connected}; refused: {refused}"
-    return f"heard: a front that hangs up 0x1001, a closed port {heard}; {state}"
+    return f"heard: a front that hangs up 0x1001, a closed port {closed_port}; {state}"
+
+
+def heard(flow: Path) -> str:
+    try:
+        return asyncio.run(probe(flow))
+    except SettingsError as error:
+        return f"missing: {error}"
 
 
 if __name__ == "__main__":
-    try:
-        print(asyncio.run(probe(Path(sys.argv[1]))))
-    except SettingsError as error:
-        print(f"missing: {error}")
+    # To a file: the library prints on stdout too, from threads of its own and as late as the process's end.
+    Path(sys.argv[2]).write_text(heard(Path(sys.argv[1])))
