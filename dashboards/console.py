@@ -19,3 +19,5 @@ shell = Shell(
 # The browser's own document must be complete before the first change is sent to it.
 pn.state.onload(lambda: pn.state.add_periodic_callback(shell.refresh, period=LOOK_MILLISECONDS))
 shell.template().servable(title="ARBIG")
+# The page itself is made while the browser reads the libraries it is drawn with.
+pn.state.curdoc.add_next_tick_callback(shell.open)

@@ -1,4 +1,4 @@
-"""Theme: the colours the plots need, and the texts of `assets/`, where the page, its styles and its parts are written.
+"""Theme: the colours the plots need, and the texts of `assets/`, where the page and its styles are written.
 
 Dense and quiet: flat tiles, thin lines, gold for the brand, colour only where money or danger is.
 """

@@ -22,11 +22,15 @@ from bokeh.models import (
     CustomJSTickFormatter,
     DataRange1d,
     HoverTool,
+    HSpan,
     Label,
     LabelSet,
     LinearColorMapper,
     NumeralTickFormatter,
     Range1d,
+    Rect,
+    Scatter,
+    Segment,
     Span,
 )
 from bokeh.plotting import figure
@@ -248,9 +252,14 @@ class Chart:
         side = {"field": "side", "transform": self._dye}
         bodies = []
         for source in (self._past, self._candles):
-            prices.segment("i", "high", "i", "low", source=source, color=side, line_width=1)
-            bodies.append(prices.rect("i", "middle", 0.66, "body", source=source, color=side, line_width=1))
-            volumes.rect("i", "half", 0.66, "volume", source=source, color=side, alpha=0.55, line_alpha=0)
+            wick = Segment(x0="i", y0="high", x1="i", y1="low", line_color=side)
+            body = Rect(x="i", y="middle", width=0.66, height="body", fill_color=side, line_color=side)
+            turnover = Rect(
+                x="i", y="half", width=0.66, height="volume", fill_color=side, fill_alpha=0.55, line_alpha=0
+            )
+            glyph_on(prices, source, wick)
+            bodies.append(glyph_on(prices, source, body))
+            glyph_on(volumes, source, turnover)
         self._draw_overlays(prices, side)
         self._fit_to_view(span, prices.y_range, volumes.y_range)
         for plot in (prices, volumes):
@@ -285,13 +294,12 @@ class Chart:
     def _draw_overlays(self, prices: Any, side: Any) -> None:
         prices.add_layout(self._last)
         prices.add_layout(self._tag)
-        prices.hspan("price", source=self._wishes, line_color=side, line_dash="dashed", line_alpha=0.8)
-        shape = {"source": self._marks, "marker": "marker", "size": 12}
+        glyph_on(prices, self._wishes, HSpan(y="price", line_color=side, line_dash="dashed", line_alpha=0.8))
+        shape = {"x": "i", "y": "price", "marker": {"field": "marker"}, "size": 12}
         paper = self._palette.paper
-        self._mark_glyphs = prices.scatter(
-            "i", "price", fill_color=side, fill_alpha="fill", line_color=paper, line_width=1.2, **shape
-        )
-        prices.scatter("i", "price", fill_alpha=0, line_color=side, line_width=1.6, **shape)
+        inside = Scatter(fill_color=side, fill_alpha={"field": "fill"}, line_color=paper, line_width=1.2, **shape)
+        self._mark_glyphs = glyph_on(prices, self._marks, inside)
+        glyph_on(prices, self._marks, Scatter(fill_alpha=0, line_color=side, line_width=1.6, **shape))
         prices.add_layout(
             LabelSet(
                 x=6,
@@ -430,6 +438,11 @@ def _candle_words(bodies: list[Any], word: Words) -> HoverTool:
 
 def _empty(names: Sequence[str]) -> ColumnDataSource:
     return ColumnDataSource({name: [] for name in names})
+
+
+def glyph_on(plot: Any, source: ColumnDataSource, glyph: Any) -> Any:
+    """Nothing is selected or muted here, so no glyph is made for it: a page stands the sooner."""
+    return plot.add_glyph(source, glyph, selection_glyph=glyph, nonselection_glyph=glyph, muted_glyph=glyph)
 
 
 def figure_of(palette: Palette, **given: Any) -> Any:

@@ -6,6 +6,9 @@ Texts enter the page as text, never as HTML: an order's error message or a strat
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -17,7 +20,31 @@ from theme import asset
 TILE = [asset("tile_head.css"), asset("dialog.css")]
 
 
-class Grid(JSComponent):
+class Scripted(JSComponent):
+    """A component whose code is a file of its own, `_bundle`, named beside its module. The browser reads it once and
+    keeps it under its content's name."""
+
+    __abstract = True
+
+    @classmethod
+    def _render_esm(cls, compiled: Any = True, server: bool = False) -> str:
+        code = str(super()._render_esm(compiled, server=server))
+        return f"{code}?v={_name_of(cls._bundle_path)}" if server else code
+
+
+@cache
+def _name_of(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()[:16]
+
+
+class Part(Scripted):
+    """One of those in parts.js."""
+
+    __abstract = True
+    _bundle = "parts.js"
+
+
+class Grid(Part):
     """A titled table. A cell is a text, or [text, class], or [text, class, action]: then it is a button; a list of
     such is several. A button of class `twice` must be pressed twice; one whose action has a form asks first.
     [text, class, "", link] leads to another page."""
@@ -31,10 +58,9 @@ class Grid(JSComponent):
     columns = param.List(doc="[title, class] each; class w wraps")
     rows = param.List(doc="[key, cell, cell, ...] each")
     tools = param.List(doc="buttons beside the title, [text, class, action] each; their key is empty")
-    forms = param.Dict(default={}, doc="of an action: {ask, do, kind, typed, type, fields}, see dialog.js")
+    forms = param.Dict(default={}, doc="of an action: {ask, do, kind, typed, type, fields}, see parts.js")
 
     _stylesheets = [*TILE, asset("grid.css")]
-    _esm = asset("dialog.js") + asset("grid.js")
 
     def __init__(
         self,
@@ -58,7 +84,7 @@ class Grid(JSComponent):
             self._on_form(str(msg["action"]), str(msg["key"]), {name: str(value) for name, value in values.items()})
 
 
-class Facts(JSComponent):
+class Facts(Part):
     """A titled list of figures. Class `big` makes one large; `ok ill wait off` are lamps."""
 
     title = param.String()
@@ -66,13 +92,12 @@ class Facts(JSComponent):
     items = param.List(doc="[label, value, class] each")
 
     _stylesheets = [*TILE, asset("facts.css")]
-    _esm = asset("dialog.js") + asset("facts.js")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)
 
 
-class Curve(JSComponent):
+class Curve(Part):
     """A line of amounts over times, above or below a base."""
 
     title = param.String()
@@ -83,13 +108,12 @@ class Curve(JSComponent):
     base = param.Number(default=0.0)
 
     _stylesheets = [*TILE, asset("curve.css")]
-    _esm = asset("dialog.js") + asset("curve.js")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)
 
 
-class Filter(JSComponent):
+class Filter(Part):
     """Which log lines: of a service, from a level on, with a word."""
 
     services = param.List(doc="[value, text] each")
@@ -100,13 +124,12 @@ class Filter(JSComponent):
     grep = param.String()
 
     _stylesheets = [asset("filter.css")]
-    _esm = asset("dialog.js") + asset("filter.js")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)
 
 
-class Ticket(JSComponent):
+class Ticket(Part):
     """A person's order: written in the browser, looked at by `on_preview` whenever it changes, sent by `on_send`."""
 
     words = param.Dict(default={})
@@ -119,7 +142,6 @@ class Ticket(JSComponent):
     preview = param.Dict(default={}, doc="{lines: [label, value, class]} or {refusal: [code, sentence]}")
 
     _stylesheets = [*TILE, asset("ticket.css")]
-    _esm = asset("dialog.js") + asset("ticket.js")
 
     def __init__(self, on_preview: Callable[[Any], None], on_send: Callable[[Any], None], **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)
@@ -129,7 +151,7 @@ class Ticket(JSComponent):
         self._deeds[msg["action"]](msg["wish"])
 
 
-class Head(JSComponent):
+class Head(Part):
     """What stands above every page: brand, navigation, lamp with the age of the data, halt, language and colours, the
     figures, the alarms. When the console itself falls silent the browser greys the page by its own watch.
 
@@ -152,7 +174,6 @@ class Head(JSComponent):
     leave = param.String(doc="link")
 
     _stylesheets = [asset("head.css"), asset("dialog.css")]
-    _esm = asset("dialog.js") + asset("head.js")
 
     def __init__(self, on_action: Callable[[str, str], None], **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)
@@ -165,17 +186,16 @@ class Head(JSComponent):
         self.notice = [text, is_error]
 
 
-class Choice(JSComponent):
+class Choice(Part):
     """A few words side by side, one of them chosen."""
 
     value = param.String()
     options = param.List(doc="[value, text] each")
 
     _stylesheets = [asset("choice.css")]
-    _esm = asset("choice.js")
 
 
-class Quote(JSComponent):
+class Quote(Part):
     """The last price, large, and the numbers beside it."""
 
     price = param.String()
@@ -183,13 +203,12 @@ class Quote(JSComponent):
     items = param.List(doc="[label, value, class] each")
 
     _stylesheets = [asset("quote.css")]
-    _esm = asset("quote.js")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)
 
 
-class Book(JSComponent):
+class Book(Part):
     """The order book's best levels, with what else a tick says."""
 
     title = param.String()
@@ -197,13 +216,12 @@ class Book(JSComponent):
     facts = param.List(doc="[label, value, class] each")
 
     _stylesheets = [asset("grid.css"), asset("book.css")]
-    _esm = asset("book.js")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)
 
 
-class TapeView(JSComponent):
+class TapeView(Part):
     """Ticks as they come. Python sends the new ones; the browser puts them on top and forgets the oldest."""
 
     title = param.String()
@@ -211,7 +229,6 @@ class TapeView(JSComponent):
     rows = param.List(doc="what there was when it was made, newest first")
 
     _stylesheets = [asset("grid.css")]
-    _esm = asset("tape.js")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)

@@ -28,7 +28,7 @@ HEAD_WORDS = (
 
 
 class Shell:
-    """The open page, and those that were opened before."""
+    """The open page, and those that were opened before. The first stands after `open` only."""
 
     def __init__(self, board: Board, taste: Taste, role: str, page: str) -> None:
         self._board = board
@@ -40,8 +40,8 @@ class Shell:
             sizing_mode="stretch_both", margin=0, css_classes=["pages"], stylesheets=[asset("pages.css")]
         )
         self._dress(taste)
-        self.head.param.watch(lambda _: self._open(), "page")
-        self.head.param.watch(lambda _: self._dress(self._worn()), ["language", "dark", "west"])
+        self.head.param.watch(lambda _: self.open(), "page")
+        self.head.param.watch(lambda _: self._dress_anew(), ["language", "dark", "west"])
 
     def template(self) -> pn.Template:
         template = pn.Template(asset("page.html"))
@@ -54,8 +54,14 @@ class Shell:
         language: Language = "zh" if self.head.language == "zh" else "en"
         return Taste(language, self.head.dark, self.head.west)
 
+    def _dress_anew(self) -> None:
+        self._dress(self._worn())
+        self._pages.clear()
+        self.main.clear()
+        self.open()
+
     def _dress(self, taste: Taste) -> None:
-        """Say and paint everything anew."""
+        """In which language and colours everything is made from now on."""
         self._visit = Visit(self._board, taste, self._role, self.head.say, self._go)
         word = self._visit.words()
         self._changes = Changes()
@@ -65,14 +71,11 @@ class Shell:
             role=self._role,
             leave=f"http://{{host}}:{self._board.settings.port('web')}/logout",
         )
-        self._pages.clear()
-        self.main.clear()
-        self._open()
 
     def _go(self, name: str) -> None:
         self.head.page = name
 
-    def _open(self) -> None:
+    def open(self) -> None:
         kind = next((kind for kind in PAGES if kind.name == self.head.page), PAGES[0])
         if kind.name not in self._pages:
             self._pages[kind.name] = kind(self._visit)

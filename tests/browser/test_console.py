@@ -118,10 +118,10 @@ def test_a_strategy_is_started_and_stopped(desk) -> None:
     desk.log_in()
     row = desk.page.locator('tr[data-key="BreakoutStrategy"]')
     row.get_by_text("Start", exact=True).click()
-    row.get_by_text("running").wait_for(timeout=30_000)
+    row.get_by_text("running", exact=True).wait_for(timeout=30_000)
     row.get_by_text("Stop", exact=True).click()
     row.get_by_text("Sure?", exact=True).click()
-    row.get_by_text("stopped").wait_for(timeout=30_000)
+    row.get_by_text("stopped", exact=True).wait_for(timeout=30_000)
 
 
 def test_the_account_is_made_flat_by_typing_it(desk) -> None:

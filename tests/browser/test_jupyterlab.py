@@ -29,7 +29,7 @@ def test_the_author_s_notebook_runs_top_to_bottom_and_its_cockpit_stops_a_strate
     row = page.locator(".widget-vbox", has=page.get_by_text("MaRsiStrategy")).last
     row.get_by_role("button", name="stop", exact=True).click()
     row.get_by_role("button", name="stop it?").click()
-    row.get_by_text("STOPPED").wait_for(timeout=15_000)
+    row.get_by_text("● STOPPED", exact=True).wait_for(timeout=15_000)
     states = {one["strategy_name"]: one["state"] for one in _strategies(desk)}
     assert (states["MaRsiStrategy"], "GoldPulse" in states) == ("STOPPED", False)
     until(lambda: not [one for one in _strategies(desk) if one["working_orders"]], 10, "nothing of it works")

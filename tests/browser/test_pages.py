@@ -55,10 +55,11 @@ def test_a_strategy_is_deployed_edited_paused_stopped_and_removed(desk: Any) -> 
     button(page, "Deploy").click()
     button(page, "Press again to deploy").click()
     row = page.locator('tr[data-key="Second"]')
-    row.get_by_text("running").wait_for(timeout=60_000)
+    row.get_by_text("running", exact=True).wait_for(timeout=60_000)
     state = lambda: next((one for one in strategies(desk) if one["strategy_name"] == "Second"), {})
-    first = page.locator(".detail .form input").first
-    first.fill("25")
+    page.locator(".detail").get_by_text("entry_window", exact=True).wait_for(timeout=20_000)
+    assert button(page, "Save").is_disabled(), "nothing is changed yet"
+    page.locator(".detail .form input").first.fill("25")
     button(page, "Save").click()
     page.locator(".detail").get_by_role("button", name="Sure?").click()
     until(lambda: state()["parameters"]["entry_window"] == 25 and state()["state"] == "RUNNING", 60, "a new run")

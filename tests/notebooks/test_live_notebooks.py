@@ -214,6 +214,7 @@ def edited_whole(house: House, desk: Desk, name: str, number: int) -> None:
 def flattened_once(house: House, desk: Desk, name: str, number: int) -> None:
     if "GoldPulse" not in set(desk.orders.strategy_name):
         return
+    desk.stop("GoldPulse")  # it would trade again as soon as it is flat
     assert desk.flatten("GoldPulse").wait(60) == "DONE"
     held = desk.owned.query("strategy_name == 'GoldPulse'").volume
     assert not held.any(), f"{name}: {held}"

@@ -7,8 +7,8 @@ from typing import Any
 
 import panel as pn
 import param
-from panel.custom import JSComponent
 from theme import asset
+from views.parts import Scripted
 from views.visit import Visit
 from views.words import Words
 
@@ -59,7 +59,7 @@ FIGURES: Mapping[str, tuple[Write, bool]] = {
 """How each is written, and whether its sign is a gain or a loss."""
 
 
-class Library(JSComponent):
+class Library(Scripted):
     """The page as one component; it opens and compares by itself."""
 
     items = param.List(doc="{id, title, kind, cells, figures} each")
@@ -69,7 +69,7 @@ class Library(JSComponent):
     place = param.String(doc="the address before an id")
 
     _stylesheets = [asset("research.css")]
-    _esm = asset("research.js")
+    _bundle = "research.js"
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)

@@ -8,8 +8,8 @@ from typing import Any
 
 import panel as pn
 import param
-from panel.custom import JSComponent
 from theme import asset
+from views.parts import Scripted
 from views.tables import signed
 from views.visit import Changes, Visit
 from views.words import side_word
@@ -77,7 +77,7 @@ SHARED = (
 )  # fmt: skip
 
 
-class Desk(JSComponent):
+class Desk(Scripted):
     """The page as one component: a list, the chosen one's tabs, the form for another."""
 
     items = param.List()
@@ -90,7 +90,7 @@ class Desk(JSComponent):
     role = param.String()
 
     _stylesheets = [asset("strategies.css")]
-    _esm = asset("strategies.js")
+    _bundle = "strategies.js"
 
     def __init__(self, on_message: Any, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)

@@ -30,7 +30,9 @@ READY = """
 window.__ready = null;
 const stands = () => {
   const documents = window.Bokeh ? window.Bokeh.documents : [];
-  return documents.length > 0 && documents[0].is_idle;
+  if (!documents.length || !documents[0].is_idle) return false;
+  const pages = documents[0].roots().find(root => root.css_classes.includes("pages"));
+  return !pages || pages.children.length > 0;
 };
 const look = () => { if (stands()) window.__ready = performance.now(); else requestAnimationFrame(look); };
 requestAnimationFrame(look);

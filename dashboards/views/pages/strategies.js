@@ -98,33 +98,41 @@ export function render({model}) {
   // ---- one of them
   const tabs = make('div', '', 'tabs'), shown = make('div', '', 'body');
   detail.append(tabs, shown);
-  let formOf = '';
+  let formOf = '', formName = '';
   const panes = {
     parameters: one => {
       const key = one.name + one.run_id + JSON.stringify(one.parameters) + JSON.stringify(one.risk);
       if (formOf === key && shown.querySelector('.form')) return;
-      formOf = key;
-      const form = make('div', '', 'form'), inputs = [];
+      const written = formName === one.name ? [...shown.querySelectorAll('input.changed')] : [];  // a new run takes it not away
+      formOf = key; formName = one.name;
+      const form = make('div', '', 'form'), inputs = [], changed = () => inputs.filter(input => input.classList.contains('changed'));
       const add = (name, kind, value, note, block) => {
         const input = field(kind, value);
         input.disabled = !mayTrade();
         input.dataset.block = block; input.dataset.name = name;
         const first = JSON.stringify(isEmpty(input) ? null : valueOf(input));
-        input.oninput = () => { input.classList.toggle('changed', JSON.stringify(isEmpty(input) ? null : valueOf(input)) !== first); };
+        input.oninput = () => { input.classList.toggle('changed', JSON.stringify(isEmpty(input) ? null : valueOf(input)) !== first);
+                                save.disabled = !mayTrade() || !changed().length; };
         inputs.push(input);
         form.append(make('label', name), input, make('small', note || ''));
       };
+      const save = sure(w('save'), '', () => {
+        const change = {params: {}, risk: {}};
+        changed().forEach(input => { change[input.dataset.block][input.dataset.name] = isEmpty(input) ? null : valueOf(input); });
+        act('edit', {name: one.name, ...change});
+      });
+      save.disabled = true;
       one.parameters.forEach(([name, kind, value, note]) => add(name, kind, value, note, 'params'));
       if (!one.parameters.length) form.append(make('label', w('no_parameters')));
       form.append(make('h4', w('risk')));
       RISKS.forEach(([name, kind]) => add(name, kind, one.risk[name], w(name), 'risk'));
       const foot = make('div', '', 'foot');
-      const save = sure(w('save'), '', () => {
-        const change = {params: {}, risk: {}};
-        inputs.filter(input => input.classList.contains('changed')).forEach(input => {
-          change[input.dataset.block][input.dataset.name] = isEmpty(input) ? null : valueOf(input); });
-        act('edit', {name: one.name, ...change});
-      });
+      for (const was of written) {
+        const input = inputs.find(each => each.dataset.block === was.dataset.block && each.dataset.name === was.dataset.name);
+        if (!input) continue;
+        if (input.dataset.kind === 'flag') input.checked = was.checked; else input.value = was.value;
+        input.oninput();
+      }
       foot.append(save, make('small', w('edit_note')));
       shown.replaceChildren(form, foot);
     },
@@ -154,7 +162,7 @@ export function render({model}) {
   let drawn = '';
   const drawDetail = () => {
     const one = model.detail;
-    if (!one.name) { tabs.replaceChildren(); shown.replaceChildren(make('div', w('choose'), 'empty')); drawn = formOf = ''; return; }
+    if (!one.name) { tabs.replaceChildren(); shown.replaceChildren(make('div', w('choose'), 'empty')); drawn = formOf = formName = ''; return; }
     const names = ['parameters', 'variables', 'orders', 'log', 'code', ...(one.error ? ['error'] : [])];
     if (!names.includes(model.tab)) { model.tab = 'parameters'; return; }
     tabs.replaceChildren(...names.map(name => {
@@ -164,7 +172,7 @@ export function render({model}) {
     const mark = model.tab + JSON.stringify(one);
     if (mark === drawn) return;
     drawn = mark;
-    if (model.tab !== 'parameters') formOf = '';
+    if (model.tab !== 'parameters') formOf = formName = '';
     const top = shown.scrollTop, left = shown.scrollLeft;
     panes[model.tab](one);
     shown.scrollTop = top; shown.scrollLeft = left;
