@@ -32,7 +32,7 @@ test: check ## check, then every test (about fourteen minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not processes and not browser and not chaos'
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m '(processes or browser) and not chaos'
 
-chaos: $(VENV)/.tested ## the long crash proofs (about an hour); ARBIG_CHAOS_SEED, ARBIG_CHAOS_CELL
+chaos: $(VENV)/.tested ## the long crash proofs (about an hour); ARBIG_CHAOS_SEED, ARBIG_CHAOS_CELL, ARBIG_TEST_DATABASE=postgresql
 	$(BIN)/python -m pytest -m chaos -s $(if $(ARBIG_CHAOS_CELL),tests/chaos -k no_cell,tests --ignore tests/chaos/test_soak.py)
 
 soak: $(VENV)/.tested ## twenty minutes under faults; ARBIG_SOAK_MINUTES, ARBIG_SOAK_SEED

@@ -14,6 +14,7 @@ from arbig.bus import retention
 from arbig.bus.memory import MemoryBus
 from arbig.bus.port import BusError, DataLost, Entry, GroupState, entry_key
 from arbig.bus.retention import Janitor
+from arbig.domain.faults import StartAnew
 from arbig.domain.messages import SHANGHAI, DeadLetter, EventData, EventType, MessageError, decode, encode
 
 ORDER, TRADE, DEAD, EVENT = "stream:order", "stream:trade", "stream:dead", "stream:event"
@@ -177,6 +178,24 @@ def test_a_bus_error_in_a_handler_is_not_held_against_the_entry(house: House) ->
         async with running(bus.consume("group:trading", {ORDER: writes})), asyncio.timeout(10):
             await done.wait()
         assert [b"one"] * 5 + [b"two"] == tries
+        assert [] == await bus.read(DEAD)
+
+    house(flow)
+
+
+def test_who_must_start_anew_ends_his_reading_and_his_next_life_gets_the_entry_again(house: House) -> None:
+    """A database that went away with the answer to a commit says nothing against the entry: it is no dead letter."""
+
+    async def flow(open_bus: Open) -> None:
+        bus = await open_bus("trading")
+        await bus.append([(ORDER, b"in doubt"), (ORDER, b"good")])
+        first, second = Seen(fails={b"in doubt": StartAnew("went away with the answer")}), Seen()
+        async with asyncio.timeout(10):
+            with pytest.raises(StartAnew):
+                await bus.consume("group:trading", {ORDER: first})
+        async with running(bus.consume("group:trading", {ORDER: second})):
+            assert [b"in doubt", b"good"] == await second.until(2)
+        assert [b"in doubt"] == [entry.payload for entry in first.entries]
         assert [] == await bus.read(DEAD)
 
     house(flow)

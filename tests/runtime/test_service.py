@@ -43,6 +43,15 @@ class Market(Service):
         raise ZeroDivisionError("a tick without a price")
 run(Market)
 """
+DOUBTFUL = """
+class Market(Service):
+    name = "market"
+    def routes(self, app):
+        @app.get("/hello")
+        async def hello():
+            raise StartAnew("the database went away with the answer to a commit")
+run(Market)
+"""
 
 
 def answer(home, path, token=None, host=None):
@@ -103,6 +112,16 @@ def test_a_background_task_that_dies_ends_the_service_loudly(home):
     service = home.service(SICK)
     assert service.wait(20) == 1
     assert "ZeroDivisionError: a tick without a price" in (home.settings.logs / "market.jsonl").read_text()
+
+
+def test_a_question_whose_commit_is_in_doubt_is_told_so_and_the_service_starts_anew(home, until):
+    home.redis()
+    service = home.service(DOUBTFUL)
+    until(lambda: home.status("market").get("ready"))
+    told = '{"detail":"the database went away with the answer to a commit"}'
+    assert (503, told) == answer(home, "/hello", home.settings.token)
+    assert service.wait(20) == 1
+    assert events(home, "market")[-1].startswith("starting again to resynchronise: the database went away")
 
 
 def test_sigterm_ends_a_service_cleanly_also_while_it_waits(home, until):

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 import msgspec
+from postgres import Looking
 
 from arbig.bus.topics import STREAMS, required_groups
 from arbig.domain.messages import Direction
@@ -23,7 +24,7 @@ class House(Protocol):
 
     def redis(self, *command: str) -> Any: ...
 
-    def database(self, name: str, /) -> sqlite3.Connection: ...
+    def database(self, name: str, /) -> sqlite3.Connection | Looking: ...
 
 
 def disagreements(house: House) -> list[str]:
@@ -99,7 +100,8 @@ def _trades(house: House) -> list[str]:
     columns = ("trade_id", "direction", "offset", "price", "volume")
     theirs = Counter(tuple(trade[column] for column in columns) for trade in exchange_trades(house))
     with house.database("db/trading.db") as db:
-        ours = Counter(db.execute(f"SELECT {', '.join(columns)} FROM trades").fetchall())
+        query = 'SELECT trade_id, direction, "offset", price, volume FROM trades'
+        ours = Counter(db.execute(query).fetchall())
     lost = [f"trade lost: {trade}" for trade in (theirs - ours)]
     return lost + [f"trade made up or doubled: {trade}" for trade in (ours - theirs)]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from places import POSTGRESQL
+
 from arbig.runtime.crash import BESIDE, POINTS, STEPS
 
 PROCESSES = ("gateway", "market", "trading", "strategy", "web", "redis", "exchange")
 STATES = ("none", "submitting", "working", "partly filled", "cancel on its way", "closing")
 ON_REDIS = ("gateway", "market", "trading", "strategy", "web")
 NETWORK = ("cut", "slow", "half-open")
+LINES = ("stop 10 s", *NETWORK)
 STREAMS = ("order", "cmd", "order_status", "trade", "position")
 LEAPS = {"an hour ahead": 3600.0, "an hour back": -3600.0}
 DISKS = ("db", "exchange", "redis")
@@ -42,6 +45,10 @@ class Cell:
     victim: str
     at: str
     step: str = ""
+
+    @property
+    def needs_postgresql(self) -> bool:
+        return POSTGRESQL in self.victim
 
     def __str__(self) -> str:
         return f"{self.number}: {self.fault} {self.victim} at {self.at}"
@@ -101,6 +108,20 @@ def _leaps() -> list[tuple[str, str, str, str]]:
     return [("clock jump", leap, state, "") for leap in LEAPS for state in STATES]
 
 
+def _of_the_database() -> list[tuple[str, str, str, str]]:
+    """Where the books lie in PostgreSQL: the server, or the way to it, while the order stands somewhere and then goes
+    on without it. The reply that is lost is a commit's; who dies beside the server has just noticed."""
+    return [
+        *(("kill", POSTGRESQL, STAND[step], step) for step in STEPS),
+        *(("replies lost", POSTGRESQL, STAND[step], step) for step in STEPS),
+        *((fault, POSTGRESQL, state, "") for fault in ("kill", "restarted") for state in STATES),
+        *((fault, POSTGRESQL, STATES[(n + m * 3) % 6], "") for n, fault in enumerate(LINES) for m in range(2)),
+        *(("kill", f"{POSTGRESQL}, trading", STAND[step], step) for step in STEPS),
+        *(("kill", f"{POSTGRESQL}, {other}", state, "") for other in ("trading", "strategy") for state in STATES),
+        *(("disk full", POSTGRESQL, state, "") for state in ("none", "working", "closing")),
+    ]
+
+
 CELLS = tuple(
     Cell(number, *cell)
     for number, cell in enumerate(
@@ -112,6 +133,7 @@ CELLS = tuple(
             *_supervisors_at_steps(),
             *_leaps(),
             *_schedulers_at_steps(),
+            *_of_the_database(),
         ],
         start=1,
     )

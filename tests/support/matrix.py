@@ -20,8 +20,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import postgres
+import psycopg
 from books import disagreements
 from cells import DISKS, LEAPS, Cell
+from places import KIND, POSTGRESQL
 from rig import Rig
 from supervised import SupervisedRig
 
@@ -51,9 +54,12 @@ PASSES = {"st.before_send": 2, "st.after_send": 2}
 NEED_A_FILL = ("trade", "position")
 MAY_BE_LOST = ("web.before_forward",)
 """Nobody but the person knows of it."""
-AWAY = (CallError, BusError, SettingsError, OSError, EOFError, sqlite3.Error, KeyError)
+AWAY = (CallError, BusError, SettingsError, OSError, EOFError, sqlite3.Error, psycopg.Error, KeyError)
 TICK = 0.02
 STOP_SECONDS = 10.0
+WITHOUT_SECONDS = 2.0
+NOTICED_SECONDS = 0.3
+"""The house without its database, before somebody starts it again; before another one dies of the same."""
 HIT_SECONDS = 20.0
 WELL_SECONDS = 60.0
 FULL_SECONDS = 8.0
@@ -146,11 +152,14 @@ class Player:
         self._noticed = ""
         try:
             self.quiet()
+            deaths = self._deaths()
             flight = self._bring(cell)
             row.source, row.point_hit, row.state_before = flight.source, flight.hit, flight.state
             flight = self._strike(cell, flight)
             row.source, row.state_before = flight.source, flight.state
             row.seconds, row.restarted, words = self._recovered(flight)
+            if cell.needs_postgresql and self._deaths() > deaths:
+                raise Failed("a service has died of it, its log says where")
             row.verdict = ", ".join(["ok", *filter(None, (words, self._noticed))])
         except (Failed, *AWAY) as why:
             row.verdict = f"FAILED: {why or type(why).__name__}"
@@ -381,6 +390,8 @@ class Player:
         with self._fault(cell):
             if not flight.requests and not flight.source:
                 flight = self._ask_meanwhile()
+            if cell.needs_postgresql:
+                self._go_on()
         self._go_on()
         if not flight.state:
             raise Failed("no order was in flight")
@@ -410,6 +421,15 @@ class Player:
                 rig.kill(victim)
                 until(lambda: rig.pid(victim) is None, 10, "the supervisor is gone")
                 yield
+            case "kill" | "restarted" if cell.needs_postgresql:
+                server, _, other = victim.partition(", ")
+                rig.kill(server) if cell.fault == "kill" else rig.database_server.stop()
+                yield
+                time.sleep(NOTICED_SECONDS if other else WITHOUT_SECONDS)
+                if other:
+                    rig.kill(other)
+                rig.revive()
+                time.sleep(0.2)
             case "kill":
                 own = cell.at in OF_POINT and OF_POINT[cell.at].process == victim
                 if own:
@@ -443,6 +463,12 @@ class Player:
                 yield
                 time.sleep(4.0)
                 rig.proxies[victim].heal()
+            case "replies lost" if victim == POSTGRESQL:
+                proxy = rig.proxies[victim]
+                before = proxy.dropped
+                proxy.drop_replies(holding=b"COMMIT")
+                yield
+                until(lambda: proxy.dropped > before, 10, "a commit's reply was lost")
             case "replies lost":
                 rig.proxies[victim].drop_replies(3)
                 yield
@@ -504,6 +530,11 @@ class Player:
         until(agree, 30, lambda: f"the books agree: {self.wrong}")
         until(self._is_well, 30, "still well")
         return round(seconds, 2), restarted, words
+
+    def _deaths(self) -> int:
+        """How often a service has ended by an error that it did not expect."""
+        logs = (self.rig.data / "logs").glob("*.jsonl")
+        return sum(path.read_bytes().count(b'"event": "died"') for path in logs)
 
     def _not_arrived(self, flight: Flight) -> list[str]:
         if not flight.must_arrive:
@@ -575,7 +606,7 @@ def _may_be_played(cell: Cell) -> bool:
     if cell.fault == "disk full" and os.getuid() != 0:
         print(f"{cell}: left out, only root may mount a small disk")
         return False
-    return True
+    return KIND == POSTGRESQL or not cell.needs_postgresql
 
 
 def said(row: Row) -> str:
@@ -627,13 +658,15 @@ def write_table(rows: list[Row], seed: int, folder: Path, name: str) -> Path:
     """Markdown and JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     passed = sum(row.passed for row in rows)
-    record = {"seed": seed, "cells": len(rows), "passed": passed, "rows": [row.as_json() for row in rows]}
+    books = postgres.version() if KIND == POSTGRESQL else "SQLite files"
+    cells = [row.as_json() for row in rows]
+    record = {"seed": seed, "books": books, "cells": len(rows), "passed": passed, "rows": cells}
     (folder / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False))
     lines = [
         "# Crash matrix 崩溃矩阵",
         "",
-        f"Seed {seed}: {len(rows)} cells, {passed} passed. Made by `make chaos`; one cell alone: "
-        "`ARBIG_CHAOS_CELL=137 make chaos`.",
+        f"Seed {seed}, books in {books}: {len(rows)} cells, {passed} passed. Made by `make chaos`; one cell alone: "
+        f"`ARBIG_CHAOS_CELL=137 make chaos`; in the other database: `ARBIG_TEST_DATABASE={POSTGRESQL} make chaos`.",
         "",
         "An order is brought to its place (a crash point of `runtime/crash.py`, or a state), the fault strikes, and "
         "when everybody is well again the exchange's own books are held against ours: orders one to one, no request "
@@ -648,8 +681,8 @@ def write_table(rows: list[Row], seed: int, folder: Path, name: str) -> Path:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cells = (row.number, row.fault, row.victim, row.at, row.step, row.point_hit, row.state_before, row.source)
-        lines.append(f"| {' | '.join(map(str, cells))} | {row.seconds:.2f} | {row.verdict.replace('|', '/')} |")
+        words = (row.number, row.fault, row.victim, row.at, row.step, row.point_hit, row.state_before, row.source)
+        lines.append(f"| {' | '.join(map(str, words))} | {row.seconds:.2f} | {row.verdict.replace('|', '/')} |")
     path = folder / f"{name}.md"
     path.write_text("\n".join(lines) + "\n")
     return path

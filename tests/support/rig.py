@@ -20,8 +20,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import postgres
 import yaml
 from lives import born
+from places import KIND, POSTGRESQL, enter
 from proxy import Proxy
 
 from arbig.bus.line import Line
@@ -47,6 +49,9 @@ WATCHING = ("position_mismatch", "stream_lag")
 OPEN_RISK = tuple(section.name for section in fields(RiskSettings) if section.name not in WATCHING)
 """Limits that would stand in the way of many orders, and triggers that faults alone would pull."""
 DISK_SIZE = "96m"
+DATABASE_DISK_SIZE = "512m"
+IN_POSTGRESQL = {"db/trading.db": "trading", "db/strategy.db": "strategy"}
+"""The schema where a book lies then; the others are files always."""
 
 
 class Rig:
@@ -68,6 +73,12 @@ class Rig:
         (self.config / "schedule.yaml").write_text("schedule: {}\n")
         self.edit("simulation.yaml", capital=500_000_000, history_days=0, wait_for=[])
         self.edit("simulation.yaml", reconnect_seconds=[0.5, 0.5, 1.0, 2.0])
+        self.server: postgres.Server | None = None
+        if KIND == POSTGRESQL:
+            self.server = postgres.shared(DATABASE_DISK_SIZE if os.getuid() == 0 else "")
+            self.server.start()
+            self.url = self.server.new()
+            enter(self.config, self.url)
 
     def edit(self, name: str, **changes: Any) -> None:
         """Change keys of a YAML file under config/."""
@@ -88,6 +99,9 @@ class Rig:
             for name in disks:
                 stack.enter_context(_small_disk(self.data / name))
             stack.callback(self.end)
+            if self.server is not None:
+                self.proxies[POSTGRESQL] = proxy = stack.enter_context(Proxy("127.0.0.1", self.server.port))
+                enter(self.config, self.url.replace(f":{self.server.port}/", f":{proxy.port}/"))
             self.start("redis")
             self.wait_for("redis")
             for service in ON_REDIS:
@@ -127,6 +141,9 @@ class Rig:
         (config / "redis_config.yaml").write_text(yaml.safe_dump(values))
 
     def start(self, service: str) -> None:
+        if service == POSTGRESQL:
+            self.database_server.start()
+            return
         own = self.home / f"config-{service}"
         environment = {
             "ARBIG_ROOT": self.home,
@@ -155,7 +172,15 @@ class Rig:
     def is_alive(self, service: str) -> bool:
         return self.processes[service].is_alive()
 
+    @property
+    def database_server(self) -> postgres.Server:
+        assert self.server is not None, f"the books lie in files; run with ARBIG_TEST_DATABASE={POSTGRESQL}"
+        return self.server
+
     def signal(self, service: str, signum: signal.Signals) -> None:
+        if service == POSTGRESQL:
+            self.database_server.signal(signum)
+            return
         self._signal(self.processes[service], signum)
 
     @staticmethod
@@ -165,6 +190,9 @@ class Rig:
 
     def kill(self, service: str) -> None:
         """SIGKILL; returns when it is gone."""
+        if service == POSTGRESQL:
+            self.database_server.kill()
+            return
         self.signal(service, signal.SIGKILL)
         self.processes[service].join()
 
@@ -185,6 +213,9 @@ class Rig:
         dead = [service for service, process in self.processes.items() if not process.is_alive()]
         for service in dead:
             self.processes[service].join()
+        if self.server is not None and not self.server.is_running:
+            dead.insert(0, POSTGRESQL)
+        for service in dead:
             self.start(service)
         return dead
 
@@ -207,7 +238,8 @@ class Rig:
     @contextmanager
     def full_disk(self, name: str) -> Iterator[None]:
         """Not one byte more can be written into that folder."""
-        ballast = self.data / name / "ballast"
+        folder = self.database_server.data if name == POSTGRESQL else self.data / name
+        ballast = folder / "ballast"
         with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             for size in (1 << 20, 4096, 1):
                 with contextlib.suppress(OSError):
@@ -256,8 +288,10 @@ class Rig:
         finally:
             line.close()
 
-    def database(self, name: str) -> sqlite3.Connection:
-        """Read only: `exchange/exchange.db`, `db/gateway.db`, `db/trading.db`."""
+    def database(self, name: str) -> sqlite3.Connection | postgres.Looking:
+        """Read only: `exchange/exchange.db`, `db/gateway.db`, `db/trading.db`, or where the house has it instead."""
+        if self.server is not None and name in IN_POSTGRESQL:
+            return postgres.looking(self.url, IN_POSTGRESQL[name])
         return sqlite3.connect(f"file:{self.data / name}?mode=ro", uri=True, timeout=2)
 
 

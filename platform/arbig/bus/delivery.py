@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from arbig.bus.port import BusError, Entry, Handler
+from arbig.domain.faults import StartAnew
 from arbig.domain.messages import DeadLetter, MessageError, encode
 
 TRIES = 3
@@ -15,14 +16,14 @@ TRIES = 3
 async def deliver(entry: Entry, handler: Handler, pauses: Sequence[float]) -> str | None:
     """Hand an entry to its handler, up to three times in place so that the stream's order holds.
 
-    Returns None when the effect is durable, else the reason why the entry is dead. BusError says nothing against
-    the entry and is passed on."""
+    Returns None when the effect is durable, else the reason why the entry is dead. BusError and
+    StartAnew say nothing against the entry and are passed on."""
     reason = ""
     for attempt in range(TRIES):
         try:
             await handler(Entry(entry.stream, entry.id, entry.payload, entry.deliveries + attempt))
             return None
-        except BusError:
+        except (BusError, StartAnew):
             raise
         except MessageError as error:
             return str(error)

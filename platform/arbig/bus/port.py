@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from typing import Protocol
 
+from arbig.domain.faults import StartAnew
+
 
 class BusError(ConnectionError):
     """Redis is gone, refuses us or is out of memory: said in one line, with the mend where there is one."""
 
 
-class DataLost(RuntimeError):
+class DataLost(StartAnew):
     """Redis was emptied under a reader, or entries were trimmed that it had not finished. Its groups stand; what was
     unread is gone, so the service must resynchronise with the owners of the truth: it ends, and its start does that."""
 

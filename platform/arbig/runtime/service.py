@@ -28,8 +28,9 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
-from arbig.bus.port import Bus, BusError, DataLost
+from arbig.bus.port import Bus, BusError
 from arbig.bus.topics import HEARTBEAT, group_of
+from arbig.domain.faults import StartAnew
 from arbig.domain.messages import Heartbeat, encode
 from arbig.runtime import logs
 from arbig.runtime.child import die_with_parent
@@ -38,7 +39,7 @@ from arbig.runtime.http import PART_HEADER, is_ready
 from arbig.runtime.ready import accepts
 from arbig.runtime.settings import EXIT_CONFIG, PORTS, Settings, SettingsError, load_settings
 from arbig.runtime.witness import STRANGER, Witness
-from arbig.store.faults import Away, InDoubt, StoreError
+from arbig.store.faults import Away, StoreError
 from arbig.store.place import Place
 
 BACKOFF = (*(0.1,) * 30, 0.5, 1.0, 2.0, 5.0)
@@ -123,10 +124,14 @@ class Service:
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._died.put_nowait(error)
+            self.end(error)
+
+    def end(self, error: BaseException) -> None:
+        """This life is over, whoever has found out."""
+        self._died.put_nowait(error)
 
     async def failure(self) -> BaseException:
-        """Waits for the first background task to die; returns what killed it."""
+        """Waits for what ends this life: a background task that died, or somebody who said so."""
         return await self._died.get()
 
     async def cancel_tasks(self) -> None:
@@ -206,7 +211,7 @@ class Life:
         except BusError as error:
             log.error(f"Redis: {error}")
             return 1
-        except (DataLost, InDoubt) as error:
+        except StartAnew as error:
             log.error(f"starting again to resynchronise: {error}")
             return 1
         except Exception:
@@ -340,6 +345,12 @@ class Life:
 
         @app.exception_handler(StoreError)
         async def unwritten(_: Request, error: StoreError) -> JSONResponse:
+            return JSONResponse({"detail": str(error)}, 503)
+
+        @app.exception_handler(StartAnew)
+        async def doubtful(_: Request, error: StartAnew) -> JSONResponse:
+            if self.service is not None:
+                self.service.end(error)
             return JSONResponse({"detail": str(error)}, 503)
 
         @app.get("/health")

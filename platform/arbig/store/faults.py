@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from arbig.domain.faults import StartAnew
+
 
 class StoreError(RuntimeError):
     """The database cannot be used: which one, what was found, what mends it. Nothing was written."""
@@ -15,6 +17,6 @@ class Contradiction(Exception):
     """A row says what another one says already. Nothing was written."""
 
 
-class InDoubt(Exception):
+class InDoubt(StartAnew):
     """The server went away with the answer to a commit: whether it was written can only be read anew. Whoever hears it
     ends, and starts again from the database."""

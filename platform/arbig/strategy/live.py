@@ -19,6 +19,7 @@ import structlog
 from arbig.bus.delivery import dead_letter
 from arbig.bus.port import Entry
 from arbig.bus.topics import DEAD, STRATEGY, group_of
+from arbig.domain.faults import StartAnew
 from arbig.domain.instruments import Instrument
 from arbig.domain.messages import (
     AlarmCode,
@@ -275,6 +276,8 @@ class LiveStrategy:
                 self._ticks.popleft()
             try:
                 await self._handle(item)
+            except StartAnew:
+                raise
             except Exception as error:
                 await self._report(item, error)
             else:

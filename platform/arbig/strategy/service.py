@@ -24,6 +24,7 @@ from arbig.runtime.http import CallError, call
 from arbig.runtime.instruments import load_instruments
 from arbig.runtime.service import Service
 from arbig.runtime.settings import Settings
+from arbig.store.faults import StoreError
 from arbig.store.strategies import StrategyStore
 from arbig.strategy.deployment import Deployed, Deployer, Refused
 from arbig.strategy.engine import Ask, StrategyEngine
@@ -133,6 +134,9 @@ class StrategyService(Service):
                 await house.flush_outbox()
             except BusError as error:
                 log.warning(f"outbox: {error}")
+            except StoreError as error:
+                if house.fault is None:  # else it has been said
+                    log.warning(f"outbox: {error}")
 
     async def stop(self) -> None:
         await self.cancel_tasks()

@@ -15,7 +15,7 @@ from typing import Any
 
 from arbig.runtime.clock import Clock
 from arbig.runtime.http import CallError
-from arbig.store.database import StoreError
+from arbig.store.faults import Away, StoreError
 from arbig.store.snapshots import SnapshotStore
 from arbig.trading.state import SETTABLE, Block, State, TradingState, is_stricter
 
@@ -131,7 +131,7 @@ class StateKeeper:
             self._is_behind.clear()
 
     def _remembered(self) -> TradingState:
-        """Unreadable means HALTED: nobody knows what the last person wanted."""
+        """Unreadable means HALTED: nobody knows what the last person wanted. Raises Away: the next life can read it."""
         now = self._clock.now()
         try:
             found = self._snapshots.state()
@@ -141,6 +141,8 @@ class StateKeeper:
             state, reason, since, number = found
             if state not in SETTABLE or number is None:
                 raise ValueError(f"found state {state!r} with number {number!r}")
+        except Away:
+            raise
         except (StoreError, ValueError, TypeError) as error:
             reason = f"the stored trading state cannot be read ({error}); look at the account, then set a state"
             log.error("trading is HALTED: %s", reason)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime as Time
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from arbig.bus.port import Entry
+from arbig.bus.port import Bus, Entry
 from arbig.bus.topics import CMD, ORDER_STATUS
-from arbig.domain.messages import CommandType, MessageError, OrderRequest, decode, encode
+from arbig.domain.messages import CommandType, MessageError, OrderData, OrderRequest, decode, encode
 from arbig.domain.orders import OrderState
 from arbig.runtime.crash import crash_point
 from arbig.store.database import StoreError
@@ -25,6 +26,7 @@ from arbig.trading.state import TradingState
 log = logging.getLogger(__name__)
 
 ACCEPTED = ""
+UNWRITTEN, UNWRITTEN_CODE = "orders cannot be written down", "DATABASE"
 MOST_LOTS = 2**31
 
 
@@ -47,7 +49,7 @@ class OrderSubscriber:
         outbox: Outbox,
         state: Callable[[], TradingState],
         durably: Durably,
-        say: Callable[[OrderState], Awaitable[None]],
+        bus: Bus,
     ) -> None:
         self._judge = judge
         self._orders = orders
@@ -55,7 +57,7 @@ class OrderSubscriber:
         self._outbox = outbox
         self._state = state
         self._durably = durably
-        self._say = say
+        self._bus = bus
         self._awaited: dict[str, set[asyncio.Future[Received]]] = {}
 
     def awaited(self, request_id: str) -> asyncio.Future[Received]:
@@ -77,18 +79,19 @@ class OrderSubscriber:
         request = checked(decode(OrderRequest, entry.payload))
         if self._judge.clock.now() - request.timestamp < PATIENCE:  # else it has waited while we were away
             self._judge.pulse.asked(self._judge.clock.monotonic())
-        await self.take(request)
+        comes_again = entry.deliveries > 1 and self._orders.get(request.request_id) is None
+        await self.take(request, await self._refused_aloud(entry.id, request.request_id) if comes_again else None)
         crash_point("tr.before_ack")
 
-    async def take(self, request: OrderRequest) -> None:
+    async def take(self, request: OrderRequest, refusal: Refusal | None = None) -> None:
         """Trading's own requests need no stream. Returns when the answer is written and said; raises BusError when it
-        could not be said yet."""
-        decision = self._decide(request)
+        could not be said yet. `refusal`: what is decided already."""
+        decision = self._decide(request) if refusal is None else self._refuse(request, refusal)
         crash_point("tr.after_judge")
         try:
             is_new = self._store.decide(*decision)
         except StoreError as error:
-            decision, is_new = await self._unwritable(request, decision, error), True
+            decision, is_new = await self._unwritable(request, decision, error)
         if is_new:
             crash_point("tr.after_commit")
             self._adopt(request, decision)
@@ -135,16 +138,32 @@ class OrderSubscriber:
         outgoing = tuple(self._outgoing(CMD.name, command.request_id, encode(command)) for command in commands)
         return Decision(self._received(request, ACCEPTED, len(outgoing)), (), outgoing)
 
-    async def _unwritable(self, request: OrderRequest, decision: Decision, error: StoreError) -> Decision:
+    async def _unwritable(self, request: OrderRequest, decision: Decision, error: StoreError) -> tuple[Decision, bool]:
         """An order that cannot be written is refused: at once, aloud, and for good as soon as the database can be
-        written again. Until then its entry is not acknowledged. A cancel only waits."""
-        if request.cmd_type is not CommandType.CANCEL_ORDER:
-            decision = self._refuse(
-                request, Refusal(f"{request.symbol}: orders cannot be written down: {error}", code="DATABASE")
-            )
+        written again. Until then its entry is not acknowledged. A cancel only waits, and so does what was decided
+        before: it may be on its way."""
+        is_known = self._orders.get(request.request_id) is not None
+        if request.cmd_type is not CommandType.CANCEL_ORDER and not is_known:
+            decision = self._refuse(request, Refusal(f"{request.symbol}: {UNWRITTEN}: {error}", code=UNWRITTEN_CODE))
             await self._say(decision.states[0])
-        await self._durably(lambda: self._store.decide(*decision))
-        return decision
+        written: list[bool] = []
+        await self._durably(lambda: written.append(self._store.decide(*decision)))
+        return decision, written[0]
+
+    async def _refused_aloud(self, after: str, request_id: str) -> Refusal | None:
+        """What a former life has said of an order that it could not write down: it holds."""
+        name = request_id.encode()
+        while batch := await self._bus.read(ORDER_STATUS.name, after):
+            for payload in (each.payload for each in batch if name in each.payload):
+                with suppress(MessageError):  # its reader sends it to the dead letters
+                    told = decode(OrderData, payload)
+                    if told.request_id == request_id and UNWRITTEN in (told.error_msg or ""):
+                        return Refusal(told.error_msg or "", code=UNWRITTEN_CODE)
+            after = batch[-1].id
+        return None
+
+    async def _say(self, state: OrderState) -> None:
+        await self._bus.append([(ORDER_STATUS.name, encode(state.to_order_data()))])
 
     def _adopt(self, request: OrderRequest, decision: Decision) -> None:
         self._orders.decided(decision.states)

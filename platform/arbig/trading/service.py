@@ -20,6 +20,7 @@ from msgspec.structs import asdict
 from arbig.bus.port import Bus, BusError, Entry
 from arbig.bus.retention import Retaining
 from arbig.bus.topics import EVENT, GATEWAY, MARKET, ORDER, ORDER_STATUS, POSITION, STRATEGY, TRADE, TRADING, group_of
+from arbig.domain.faults import StartAnew
 from arbig.domain.fees import FeeSchedule, margin
 from arbig.domain.instruments import UnknownSymbol
 from arbig.domain.messages import (
@@ -204,7 +205,7 @@ class TradingService(Service):
         )
         self.sweeper = Sweeper(self.janitors_bus, self.clock, self._alarm)
         self.subscriber = OrderSubscriber(
-            self.judge, self.orders, self.store, self.outbox, lambda: self.state, self.durably, self._say
+            self.judge, self.orders, self.store, self.outbox, lambda: self.state, self.durably, self.bus
         )
         self.flattener = Flattener(
             FlattenStore(self.database, self.account_id),
@@ -261,7 +262,7 @@ class TradingService(Service):
     async def stop(self) -> None:
         await self.cancel_tasks()
         if self.is_open:
-            with suppress(StoreError):  # said again after the next start, which is harmless
+            with suppress(StoreError, StartAnew):  # said again after the next start, which is harmless
                 self.outbox.mark()
             self.database.close()
         if self._janitors_bus is not None:
@@ -627,9 +628,6 @@ class TradingService(Service):
             **about,
         )
         await self.bus.append([(EVENT.name, encode(said))])
-
-    async def _say(self, state: OrderState) -> None:
-        await self.bus.append([(ORDER_STATUS.name, encode(state.to_order_data()))])
 
     # ---- what comes in --------------------------------------------------------------------------------------------
 
