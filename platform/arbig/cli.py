@@ -749,6 +749,9 @@ def _print_compliance(found: Mapping[str, Any]) -> None:
 def _print_links(settings: Settings) -> None:
     from arbig.runtime import stack
 
+    if not settings.runs_here("web"):
+        typer.echo("Web is on another host; there: arbig links")
+        return
     found = stack.links(settings)
     typer.echo("Each link logs in once; fresh ones: arbig links")
     typer.echo(f"  console     {found.console}")

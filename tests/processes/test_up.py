@@ -353,6 +353,19 @@ def test_a_start_that_is_told_to_end_takes_down_what_it_has_begun(idle):
     until(lambda: not processes_of(idle), 5, "nobody left; a child just born dies with its parent")
 
 
+def test_a_host_without_web_stays_up_and_says_where_the_links_are(idle):
+    """Asking a Web that is not there for links once took the host's services down again."""
+    idle.environment["ARBIG_SERVICES"] = "redis,exchange"
+    words = [ARBIG, "up", "--port-offset", str(idle.port_offset)]
+    running = subprocess.Popen(words, env=idle.environment, cwd=idle.home, stdout=subprocess.PIPE, text=True)
+    said = [running.stdout.readline() for _ in range(4)]
+    assert re.findall(r"^  (\w+) +ready", "".join(said), re.M) == ["redis", "exchange"]
+    assert said[2:] == ["Web is on another host; there: arbig links\n", "Ctrl-C takes everything down.\n"]
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=60)[0].endswith("everything is down\n")
+    until(lambda: not processes_of(idle), 5, "nobody left")
+
+
 def test_a_port_in_use_is_named_with_its_holder_and_the_mend(idle):
     with socket.create_server(("127.0.0.1", 8001 + idle.port_offset)):
         said = refusal(idle)
