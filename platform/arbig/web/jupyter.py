@@ -45,6 +45,7 @@ def arguments(settings: Settings) -> list[str]:
 
 def main() -> int:
     die_with_parent()
+    os.nice(5)  # kernels inherit it: a sweep in a notebook does not hold up a live order
     try:
         settings = load_settings()
         token_file = settings.run / "jupyter_token"
