@@ -225,3 +225,9 @@ def test_the_command_line_runs_it_too(home: Path, monkeypatch: pytest.MonkeyPatc
     assert (found["start"], found["failures"]) == (START, [])
     refused = CliRunner().invoke(app, [*words[:3], "--param", "fast=1"])
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+
+
+def test_in_a_scheduled_notebook_the_trading_day_is_the_runs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no house runs: its bars are not whole yet."""
+    monkeypatch.setenv("ARBIG_RUN_DAY", "2025-10-20")
+    assert desk.trading_day == date(2025, 10, 20)

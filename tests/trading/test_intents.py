@@ -222,3 +222,24 @@ def test_real_money_needs_a_grant_of_that_size_and_a_revoked_one_ends_it(opened:
             assert [each["state"] for each in (await ask("GET", "/grants")).json()["grants"]] == ["REVOKED"]
 
     asyncio.run(play())
+
+
+def test_what_a_grant_allows_can_be_asked_and_its_first_end_stays_written(opened: Any) -> None:
+    async def play() -> None:
+        async with opened() as desk, asking(desk) as ask:
+            allows = "/granted?strategy_name=close_gold&lots=2"
+            assert (await ask("GET", allows)).json() == {"refusal": None}, "no money is real"
+            desk.service.pursuer._is_live = True
+            assert "was never given" in (await ask("GET", allows)).json()["refusal"]
+            soon = (desk.service.clock.now() + timedelta(hours=1)).replace(tzinfo=None).isoformat()
+            given = (await ask("POST", "/grants", strategy_name="close_gold", lots=2, expires_at=soon)).json()["id"]
+            assert (await ask("GET", allows)).json() == {"refusal": None}
+            await ask("DELETE", f"/grants/{given}")
+            (first,) = desk.service.pursuer.store.grants()
+            await asyncio.sleep(0.01)
+            await ask("DELETE", f"/grants/{given}")
+            assert [first] == desk.service.pursuer.store.grants()
+            closing = (await ask("POST", "/intents", target=0)).json()["detail"]
+            assert closing.endswith("which was revoked; give one: arbig schedule grant close_gold --lots 1 --days 5")
+
+    asyncio.run(play())

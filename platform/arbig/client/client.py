@@ -34,6 +34,8 @@ from arbig.runtime.settings import load_settings
 
 API = "/api/v1"
 TOKEN_VARIABLE = "ARBIG_TOKEN"
+RUN_VARIABLE, RUN_HEADER = "ARBIG_RUN_NAME", "X-Arbig-Run"
+"""In a notebook that the Scheduler runs: nobody types there, and Web is told so."""
 T = TypeVar("T")
 
 
@@ -53,7 +55,7 @@ class ArbigClient:
         self.base_url, self.token = _found(base_url, token)
         self._http = httpx.AsyncClient(
             base_url=self.base_url,
-            headers={"Authorization": f"Bearer {self.token}"},
+            headers={"Authorization": f"Bearer {self.token}"} | _unattended(),
             timeout=timeout_seconds,
             trust_env=False,
         )
@@ -346,6 +348,11 @@ class ArbigClient:
 
 def no_stack(base_url: str) -> ClientError:
     return ClientError(f"no running stack at {base_url}: run make up")
+
+
+def _unattended() -> dict[str, str]:
+    run = os.environ.get(RUN_VARIABLE)
+    return {RUN_HEADER: run} if run else {}
 
 
 def _found(base_url: str | None, token: str | None) -> tuple[str, str]:

@@ -372,6 +372,14 @@ class Desk:
         self.deployed(strategy_name).remove(force)
 
     @property
+    def trading_day(self) -> date:
+        """The run's, in a notebook that the Scheduler runs, else the session's: its bars are still being made, those of
+        earlier days are whole. Raises ClientError when no house runs."""
+        from arbig.lab import intents
+
+        return date.fromisoformat(intents.trading_day(self))
+
+    @property
     def schedule(self) -> Scheduling:
         """Notebooks on the trading calendar: `desk.schedule` shows them, `.run(name)`, `.history()`, `.grants`."""
         from arbig.lab.scheduling import Scheduling

@@ -79,13 +79,17 @@ def target(
     return Intent(desk, desk.live.ask(lambda client: client.want(wish)), int(volume))
 
 
-def _day(desk: Desk, given: str | date | None) -> str:
-    """The run's trading day, so that a run that is tried again after midnight means the same; else the session's."""
-    if given is not None:
-        return given if isinstance(given, str) else given.isoformat()
+def trading_day(desk: Desk) -> str:
+    """What `Desk.trading_day` says: the run's, so that a run that is tried again after midnight means the same."""
     if run_day := os.environ.get(DAY):
         return run_day
     now = desk.live.ask(lambda client: client.clock())["session_time"]
     if now is None:
         raise ClientError("the session's clock is not known yet; ask again in a moment")
     return desk.calendar.trading_day_of(datetime.fromisoformat(now).replace(tzinfo=SHANGHAI)).isoformat()
+
+
+def _day(desk: Desk, given: str | date | None) -> str:
+    if given is None:
+        return trading_day(desk)
+    return given if isinstance(given, str) else given.isoformat()

@@ -168,7 +168,9 @@ class WalkForward:
             f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>{escape(value)}</td></tr>"
             for name, value in self._summary()
         )
-        windows = self.windows.to_html(index=False, float_format=lambda value: f"{value:.4g}", na_rep="")
+        failed = any(step.outside.error for step in self.steps)
+        shown = self.windows if failed else self.windows.drop(columns="error", errors="ignore")
+        windows = shown.to_html(index=False, float_format=lambda value: f"{value:.4g}", na_rep="")
         return f"<table>{rows}</table>{windows}"
 
     def _summary(self) -> list[tuple[str, str]]:

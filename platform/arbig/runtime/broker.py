@@ -110,6 +110,11 @@ def is_paper(settings: Settings) -> bool:
     return settings.gateway != "sim" and settings.mode == PAPER
 
 
+def is_live(settings: Settings) -> bool:
+    """At a broker's, with real money."""
+    return settings.gateway != "sim" and settings.mode != PAPER
+
+
 def check_gateway(settings: Settings) -> None:
     """Everything a broker's counter needs, looked at before anything starts. Raises SettingsError, one line."""
     if settings.gateway == "sim":

@@ -125,9 +125,10 @@ def grant(
 @app.command()
 def grants(data: Data = None) -> None:
     """What was granted, and what of it still holds."""
-    columns = ("id", "strategy_name", "lots", "expires_at", "given_by", "state")
+    columns = ("id", "strategy_name", "lots", "given_by", "given_at", "expires_at", "state")
     found = _ask(data, "trading", "GET", "/grants")["grants"]
-    _table(columns, [tuple(row[name] for name in columns) for row in found])
+    heads = ("id", "strategy", *columns[2:])
+    _table(heads, [tuple(row[name] for name in columns) for row in found])
 
 
 @app.command()

@@ -128,19 +128,29 @@ def last_cell(folder: Path) -> int | None:
 
 
 def make_report(folder: Path) -> None:
-    """One HTML page that fetches nothing."""
+    """One HTML page that fetches nothing. Code is folded away, but for what the run was given and where it failed."""
     if not (folder / EXECUTED).exists():
         return
     import nbformat
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="basic")  # type: ignore[no-untyped-call]
+    exporter = HTMLExporter(raw_template=TEMPLATE)  # type: ignore[no-untyped-call]
     notebook = nbformat.read(folder / EXECUTED, as_version=4)  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(notebook)
-    title = folder.name
-    write_whole(folder / REPORT, PAGE.format(title=title, body=body))
+    order = json.loads((folder / ORDER).read_text(encoding="utf-8"))
+    head = f"{order['name']}, {order['due'].replace('T', ' ')}, trading day 交易日 {order['trading_day']}"
+    write_whole(folder / REPORT, PAGE.format(title=folder.name, head=head, body=body))
 
 
+TEMPLATE = """{% extends 'basic/index.html.j2' %}
+{% block input_group %}
+{% set is_shown = 'injected-parameters' in cell.metadata.tags or cell.metadata.papermill.status == 'failed' %}
+<details{{ ' open' if is_shown else '' }}>
+<summary>In [{{ cell.execution_count or ' ' }}]</summary>
+{{ super() }}
+</details>
+{% endblock input_group %}
+"""
 PAGE = """<!doctype html>
 <html><head><meta charset="utf-8"><title>{title}</title><meta name="viewport" content="width=device-width">
 <style>
@@ -148,13 +158,14 @@ PAGE = """<!doctype html>
 body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.55 system-ui, sans-serif; }}
 pre, code {{ font: 13px/1.45 ui-monospace, monospace; }}
 pre {{ overflow-x: auto; }}
-.jp-InputArea, .input_area, .input {{ background: #8881; border-radius: 6px; padding: .1rem .8rem; margin: .6rem 0; }}
-.prompt, .jp-InputPrompt, .jp-OutputPrompt {{ color: #888; font: 12px ui-monospace, monospace; }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
-th, td {{ padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8884; }}
+.input_area {{ background: #8881; border-radius: 6px; padding: .1rem .8rem; margin: .6rem 0; }}
+table {{ border: 0; border-collapse: collapse; display: block; margin: .6rem 0; overflow-x: auto; }}
+th, td {{ padding: .2rem .7rem; text-align: right; border: 0; border-bottom: 1px solid #8884; }}
 img, svg {{ max-width: 100%; }}
-.anchor-link {{ display: none; }}
+.anchor-link, .prompt {{ display: none; }}
+summary, .head {{ color: #888; font: 12px ui-monospace, monospace; }}
 </style></head><body>
+<p class="head">{head}</p>
 {body}
 </body></html>
 """

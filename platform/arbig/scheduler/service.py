@@ -298,17 +298,16 @@ class SchedulerService(Service):
         house = self.settings
         if house.gateway == "sim":
             return "mode: live: on the simulated exchange everything is paper" if entry.config.mode == "live" else None
-        if entry.config.mode != house.mode:
-            return f"mode: {entry.config.mode}: config/arbig.yaml says mode: {house.mode}"
-        if entry.config.mode == "paper":
-            return None
+        if house.mode == "paper":
+            return "mode: live: config/arbig.yaml says mode: paper" if entry.config.mode == "live" else None
         try:
-            grants = (await call(house, "trading", "GET", "/grants"))["grants"]
+            answer = await call(house, "trading", "GET", "/granted", params={"strategy_name": entry.name})
         except CallError as error:
             return f"whether it has a grant is not known: {error}"
-        if any(grant["strategy_name"] == entry.name and grant["state"] == "VALID" for grant in grants):
-            return None
-        return f"mode: live: needs a grant; give one: arbig schedule grant {entry.name} --lots 1 --days 5"
+        refusal: str | None = answer["refusal"]
+        if entry.config.mode == "live":
+            return refusal
+        return None if refusal else "mode: paper: it has a grant for real money; say mode: live, or revoke the grant"
 
     async def _run(self, run: Run, entry: Entry) -> Outcome:
         began = self.clock.monotonic()

@@ -90,8 +90,11 @@ class IntentStore:
             connection.execute(insert(tables.grants), asdict(row))
 
     def revoke(self, grant_id: str, when: Time) -> None:
+        """The first time counts."""
+        grants = tables.grants
         with self.database.transaction() as connection:
-            connection.execute(update(tables.grants).where(tables.grants.c.id == grant_id).values({"revoked_at": when}))
+            still = (grants.c.id == grant_id, grants.c.revoked_at.is_(None))
+            connection.execute(update(grants).where(*still).values({"revoked_at": when}))
 
     def grants(self) -> list[GrantRow]:
         grants = tables.grants

@@ -87,6 +87,10 @@ def add(app: FastAPI, trading: TradingService) -> None:
         now = trading.clock.now()
         return {"grants": [_grant(row, now) for row in trading.pursuer.store.grants()]}
 
+    @app.get("/granted")
+    async def granted(strategy_name: str, lots: Annotated[int, Query(ge=1, le=100_000)] = 1) -> dict[str, object]:
+        return {"refusal": trading.pursuer.ungranted(strategy_name, lots)}
+
     @app.post("/grants", status_code=201)
     async def grant(form: GrantForm) -> dict[str, object]:
         now = trading.clock.now()

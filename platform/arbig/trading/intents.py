@@ -79,7 +79,7 @@ def ungranted(grants: Iterable[GrantRow], strategy_name: str, lots: int, now: Ti
     valid = [grant for grant in own if grant.revoked_at is None and now < grant.expires_at]
     if any(lots <= grant.lots for grant in valid):
         return None
-    mend = f"give one: arbig schedule grant {strategy_name} --lots {lots} --days 5"
+    mend = f"give one: arbig schedule grant {strategy_name} --lots {max(lots, 1)} --days 5"
     if valid:
         return f"{strategy_name}: {lots} lots are more than the {max(g.lots for g in valid)} granted; {mend}"
     why = "was revoked" if own and own[-1].revoked_at else "has expired" if own else "was never given"

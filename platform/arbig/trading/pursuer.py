@@ -96,7 +96,7 @@ class Pursuer(Jobs[Intent]):
         name = intent_id(self.store.account_id, strategy_name, intent, trading_day or today)
         if (known := self.find(name)) is not None:
             return known, True
-        if self._is_live and (why := ungranted(self.store.grants(), strategy_name, abs(target), self._clock.now())):
+        if why := self.ungranted(strategy_name, abs(target)):
             raise Refused(403, why)
         now = self._clock.now()
         new = Intent(
@@ -144,6 +144,12 @@ class Pursuer(Jobs[Intent]):
         self.store.grant(row)
         return row
 
+    def ungranted(self, strategy_name: str, lots: int) -> str | None:
+        """Why real money may not be used for so many lots; None when it may, or no money is real."""
+        if not self._is_live:
+            return None
+        return ungranted(self.store.grants(), strategy_name, lots, self._clock.now())
+
     # ---- its own life ---------------------------------------------------------------------------------------------
 
     async def _look(self, intent: Intent) -> None:
@@ -189,7 +195,7 @@ class Pursuer(Jobs[Intent]):
                 return IntentState.STOPPED, f"{job.scope} is being made flat"
         if self._chaser.refusals(aim) >= MOST_REFUSALS:
             return IntentState.REFUSED, self._chaser.why(aim)
-        if aim.offset is Offset.OPEN and (why := self._ungranted(intent)):
+        if aim.offset is Offset.OPEN and (why := self.ungranted(intent.strategy_name, abs(intent.target))):
             return IntentState.REFUSED, why
         if self._today(intent.symbol) > intent.until:
             return IntentState.EXPIRED, f"the trading day {intent.until} is over"
@@ -227,11 +233,6 @@ class Pursuer(Jobs[Intent]):
 
     def _reached(self, intent: Intent) -> str:
         return f"{self._volume(intent):+d} of {intent.target:+d} lots"
-
-    def _ungranted(self, intent: Intent) -> str | None:
-        if not self._is_live:
-            return None
-        return ungranted(self.store.grants(), intent.strategy_name, abs(intent.target), self._clock.now())
 
     def _instrument(self, symbol: str) -> Instrument:
         try:

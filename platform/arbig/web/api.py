@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from arbig.domain.messages import Direction, Offset, OrderType
+from arbig.runtime.broker import is_live
 from arbig.runtime.clock import WallClock
 from arbig.runtime.crash import crash_point
 from arbig.runtime.deployment import Deployment, Edit
@@ -327,6 +328,8 @@ def api_of(house: House) -> APIRouter:
     async def edit(name: Name, edit: Edit, request: Request) -> Any:
         """Other parameters, another risk block: a new run with the position it has."""
         audited(request, "edit strategy", f"{name} {edit.params} {edit.risk}")
+        if visitor_of(request).run and is_live(house.settings):
+            await _refuse_ungranted(house.settings, name, edit)
         return await act("strategy", "PATCH", f"/strategies/{name}", json=edit.model_dump(mode="json"))
 
     @router.delete("/strategies/{name}", tags=["strategies"])
@@ -375,6 +378,21 @@ async def asked(
         if error.status and error.status != 500:
             raise HTTPException(error.status, error.body) from None
         raise HTTPException(503, f"{service} does not answer; see: arbig logs {service}") from None
+
+
+async def _refuse_ungranted(settings: Settings, name: str, edit: Edit) -> None:
+    """Nobody types, and money is real: as many lots as the strategy may hold must have been granted to it."""
+    found = (await asked(settings, "strategy", "GET", "/strategies", {}))["strategies"]
+    risk = next((one["risk"] for one in found if one["strategy_name"] == name), {}) | edit.risk
+    lots = risk.get("max_position")
+    if not isinstance(lots, int):
+        raise HTTPException(
+            403,
+            f"{name}: has no max_position that a grant could name, so no scheduled notebook edits it; a person does",
+        )
+    answer = await asked(settings, "trading", "GET", "/granted", {"strategy_name": name, "lots": lots})
+    if answer["refusal"]:
+        raise HTTPException(403, answer["refusal"])
 
 
 async def unreadable(_: Request, error: Exception) -> JSONResponse:

@@ -15,10 +15,12 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from arbig.runtime.broker import is_live
 from arbig.runtime.settings import Settings
 from arbig.runtime.witness import SAFE_METHODS, STRANGER, place_of
 from arbig.web.door import TRADER, Door, Role, cookie_name
 from arbig.web.pending import KeptDeed, Pending
+from arbig.web.unattended import RUN_HEADER, refusal, run_of
 
 OPEN_PATHS = frozenset({"/health", "/login"})
 PAGES = {"/": "console", "/docs": "docs"}
@@ -27,14 +29,17 @@ LEAVING = "/logout"
 
 
 class Visitor(NamedTuple):
-    """Who has come in, by what, and as what. `name`: of a session."""
+    """Who has come in, by what, and as what. `name`: of a session; `run`: of the schedule, in whose notebook nobody
+    types."""
 
     by: Literal["token", "session", "ticket"]
     role: Role
     name: str = ""
+    run: str = ""
 
     def __str__(self) -> str:
-        return f"{self.role} by {self.by} {self.name}".rstrip()
+        run = f"in a run of {self.run}" if self.run else ""
+        return " ".join(filter(None, (f"{self.role} by {self.by}", self.name, run)))
 
 
 SECURITY_HEADERS = (
@@ -85,6 +90,7 @@ class Guard:
         self._hosts = own_hosts(settings)
         self._origins = own_origins(settings)
         self._cookie = cookie_name(settings)
+        self._is_live = is_live(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -119,10 +125,14 @@ class Guard:
             raise Refusal(403, f"a {scope['method']} by cookie needs our own Origin and the header X-Arbig")
         if not safe and visitor.role != TRADER and scope["path"] != LEAVING:
             raise Refusal(403, f"a viewer may look, not act: {scope['method']} needs the trader's token or link")
+        if not safe and visitor.run and self._is_live:
+            is_preview = b"preview=true" in scope["query_string"]
+            if why := refusal(visitor.run, scope["method"], scope["path"], is_preview):
+                raise Refusal(403, why)
 
     def _visitor(self, headers: Headers) -> Visitor:
         if "authorization" in headers:
-            return self._bearer(headers["authorization"])
+            return self._bearer(headers["authorization"])._replace(run=run_of(headers.get(RUN_HEADER)))
         session = self._door.session_of(_cookie(headers, self._cookie))
         if session is None:
             raise Refusal(401, "log in, or send the header Authorization: Bearer with the token of data/run/token")

@@ -15,6 +15,7 @@ from arbig.web.api import PREFIX, Name, asked, audited, visitor_of
 from arbig.web.research import sandboxed
 
 INTENT_SECONDS = 5.0
+MOST_LETTERS = 64
 RUN_ID = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", examples=["3f2a9c01d7be"])]
 INTENT_ID = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
 GRANT_ID = Annotated[str, Path(pattern=r"^[0-9a-f]{8}$")]
@@ -123,7 +124,7 @@ def schedule_of(settings: Settings) -> APIRouter:
     async def grant(wish: GrantWish, request: Request) -> Any:
         """A notebook strategy may hold so many lots with real money until then."""
         audited(request, "grant", f"{wish.strategy_name} {wish.lots} lots until {wish.expires_at}")
-        who = visitor_of(request).name
+        who = str(visitor_of(request))[:MOST_LETTERS]
         return await ask("trading", "POST", "/grants", wish.model_dump(mode="json") | {"given_by": who})
 
     @router.delete("/grants/{grant_id}")
