@@ -659,14 +659,15 @@ def write_table(rows: list[Row], seed: int, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     passed = sum(row.passed for row in rows)
     books = postgres.version() if KIND == POSTGRESQL else "SQLite files"
+    switch = f"ARBIG_TEST_DATABASE={KIND} " if KIND == POSTGRESQL else ""
     cells = [row.as_json() for row in rows]
     record = {"seed": seed, "books": books, "cells": len(rows), "passed": passed, "rows": cells}
     (folder / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False))
     lines = [
         "# Crash matrix 崩溃矩阵",
         "",
-        f"Seed {seed}, books in {books}: {len(rows)} cells, {passed} passed. Made by `make chaos`; one cell alone: "
-        f"`ARBIG_CHAOS_CELL=137 make chaos`; in the other database: `ARBIG_TEST_DATABASE={POSTGRESQL} make chaos`.",
+        f"Seed {seed}, books in {books}: {len(rows)} cells, {passed} passed. Made by `{switch}make chaos`; one cell "
+        f"alone: `{switch}ARBIG_CHAOS_CELL=137 make chaos`.",
         "",
         "An order is brought to its place (a crash point of `runtime/crash.py`, or a state), the fault strikes, and "
         "when everybody is well again the exchange's own books are held against ours: orders one to one, no request "
