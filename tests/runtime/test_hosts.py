@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 import yaml
 
-from arbig.runtime.programs import elsewhere, programs_of
+from arbig.runtime.programs import BY_NAME, elsewhere, programs_of
 from arbig.runtime.settings import Settings, SettingsError, load_settings
+from arbig.runtime.status import services_of
+from arbig.runtime.supervisor import command_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +36,9 @@ def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"token_file: .* may be read by others \(mode 0644\); run: chmod 600"):
         _ = house(tmp_path, token_file=str(loose)).token
     loose.chmod(0o600)
-    assert "word" == house(tmp_path, token_file=str(loose)).token
+    settings = house(tmp_path, token_file=str(loose))
+    assert "word" == settings.token
+    assert str(loose) in command_of(BY_NAME["console"], settings), "who waits for Web asks with the same word"
 
 
 def test_what_runs_here_is_said_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +48,19 @@ def test_what_runs_here_is_said_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("ARBIG_SERVICES", "tradin")
     with pytest.raises(SettingsError, match="ARBIG_SERVICES: found 'tradin', no such service"):
         house(tmp_path)
+
+
+def test_a_service_alone_on_its_host_is_asked_though_no_supervisor_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd or a container starts it."""
+    monkeypatch.setenv("ARBIG_SERVICES", "exchange")
+    monkeypatch.setenv("ARBIG_PORT_OFFSET", "41300")
+    settings = house(tmp_path)
+    exchange = ("exchange", "stopped", False)
+    assert exchange in [(each.name, each.state, each.healthy) for each in services_of(settings)]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(settings.socket("exchange")))
+        listener.listen()
+        found = [(each.name, each.state, each.healthy) for each in services_of(settings)]
+    assert ("exchange", "ready", True) in found and ("gateway", "stopped", False) in found

@@ -198,8 +198,12 @@ class Settings:
     def token(self) -> str:
         """The services' own bearer token; all hosts of a house have the same."""
         if self.hosts.token_file:
-            return read_secret(Path(self.hosts.token_file), "config/hosts.yaml: token_file")
-        return secret_file(self.run / "token")
+            return read_secret(self.token_path, "config/hosts.yaml: token_file")
+        return secret_file(self.token_path)
+
+    @property
+    def token_path(self) -> Path:
+        return Path(self.hosts.token_file).expanduser() if self.hosts.token_file else self.run / "token"
 
     @cached_property
     def viewer_token(self) -> str:

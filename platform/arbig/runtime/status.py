@@ -116,14 +116,14 @@ def services_of(settings: Settings) -> list[ServiceStatus]:
 
 
 def _status(settings: Settings, program: Program, process: Process | None) -> ServiceStatus:
-    alive = process.alive if process is not None else not settings.runs_here(program.name)
+    alive = process.alive if process is not None else bool(settings.only)
     own = _own(settings, program) if alive and program.probe == "ready" else {}
     if alive and process is not None and "uptime" not in own:
         own = {**own, "uptime": process.uptime}
     healthy = alive and (bool(own.get("ready")) if program.probe == "ready" else is_up(settings, program))
     return ServiceStatus(
         name=program.name,
-        state=str(own.get("state") or (process.state.lower() if process else "stopped")),
+        state=str(own.get("state") or (process.state.lower() if process else "ready" if healthy else "stopped")),
         healthy=healthy,
         pid=process.pid if process else None,
         port=port_of(settings, program),

@@ -165,7 +165,7 @@ def command_of(program: Program, settings: Settings) -> list[str]:
         command = [sys.executable, "-m", "arbig.runtime.lean", program.module]
     if program.after is None:
         return command
-    waiting = ["-m", "arbig.runtime.after", str(settings.port(program.after)), str(settings.run / "token")]
+    waiting = ["-m", "arbig.runtime.after", str(settings.port(program.after)), str(settings.token_path)]
     return [sys.executable, *waiting, *command]
 
 
