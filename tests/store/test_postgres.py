@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import postgres
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -193,6 +194,15 @@ def test_what_no_waiting_mends_is_one_line_without_the_password(
         Database.open(wrong)
     assert not isinstance(refused.value, Away)
     assert "\n" not in str(refused.value) and wrong.password not in f"{refused.value} {wrong!r}"
+
+
+def test_a_database_that_could_not_hold_our_texts_is_refused_in_one_line(address: PostgresAddress) -> None:
+    """SQL_ASCII, what createdb makes on a server of the C locale, once ended Trading with a TypeError."""
+    with psycopg.connect(postgres.shared().libpq("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE plain ENCODING 'SQL_ASCII' TEMPLATE template0")
+    with pytest.raises(StoreError, match="has the encoding SQL_ASCII, expected UTF8: make it anew") as refused:
+        Database.open(replace(address, database="plain"))
+    assert not isinstance(refused.value, Away) and "\n" not in str(refused.value)
 
 
 def test_nobody_there_may_be_asked_again(address: PostgresAddress) -> None:

@@ -49,13 +49,15 @@ LOCK_PATIENCE_SECONDS = 15.0
 SEEK_SECONDS = (0.05, 0.1, 0.2, 0.5)
 LOCKS = 0x41524249  # ARBI
 SAFE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+ENCODING = "UTF8"
+MAKE = f"createdb -O arbig -E {ENCODING} -T template0 arbig"
 FINAL = (
     ("password authentication failed", "refuses user and password: export the right ARBIG_DATABASE_PASSWORD=..."),
     ("no password supplied", "asks for a password: export ARBIG_DATABASE_PASSWORD=..."),
     ("no pg_hba.conf entry", "lets nobody in from here: add a line to its pg_hba.conf"),
     (
         'FATAL: (role|database) "[^"]*" does not exist',
-        "is not there: run on the server: createuser arbig; createdb -O arbig arbig",
+        f"is not there: run on the server: createuser arbig; {MAKE}",
     ),
     (
         "certificate verify failed",
@@ -141,6 +143,9 @@ def session(address: PostgresAddress, autocommit: bool = False) -> Session:
         opened = Session.connect(autocommit=autocommit, **line)
     except psycopg.Error as error:
         raise told(address, error) from None
+    if (found := opened.info.parameter_status("server_encoding")) != ENCODING:
+        opened.close()
+        raise StoreError(f"{address} has the encoding {found}, expected {ENCODING}: make it anew: {MAKE}")
     opened.adapters.register_dumper(str, _CleanText)
     return opened
 
