@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from books import disagreements, exchange_trades
+from books import disagreements, exchange_trades, exchange_truth
 from churning import SYMBOLS, churning_house
 from ctp_house import Counter, is_trading, standing
 from house import House, until
@@ -49,7 +49,7 @@ def test_a_house_on_a_brokers_counter_trades_and_survives_its_gateways_death(
             until(lambda: not house.ask("trading", "GET", "/orders")["orders"], 30, "no order working after the stop")
             counter.stand_still()
             until(lambda: not disagreements(house), 40, "the books agree")
-            assert counter.control.ask("count", "reqOrderInsert") > 8
+            assert counter.control.ask("count", "reqOrderInsert") == exchange_truth(house).orders_asked
     finally:
         counter.close()
 
