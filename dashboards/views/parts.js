@@ -516,5 +516,7 @@ function tapeView({model}) {
 }
 
 export default {
-  Grid: {render: grid}, Facts: {render: facts}, Curve: {render: curve}, Filter: {render: filter}, Ticket: {render: ticket}, Head: {render: head}, Choice: {render: choice}, Quote: {render: quote}, Book: {render: book}, TapeView: {render: tapeView},
+  Grid: {render: grid}, Facts: {render: facts}, Curve: {render: curve}, Filter: {render: filter},
+  Ticket: {render: ticket}, Head: {render: head}, Choice: {render: choice}, Quote: {render: quote},
+  Book: {render: book}, TapeView: {render: tapeView},
 };
