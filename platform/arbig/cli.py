@@ -97,9 +97,10 @@ def up(
 
 def _confirm_live(settings: Settings, typed: str | None) -> None:
     """Real money wants a word typed by a person."""
+    from arbig.runtime.broker import is_live
     from arbig.runtime.settings import SettingsError
 
-    if settings.gateway == "sim" or settings.mode != "live":
+    if not is_live(settings):
         return
     account = settings.account_id
     if typed is None:

@@ -30,12 +30,12 @@ from arbig.client.answers import (
     Whoami,
 )
 from arbig.domain.messages import Direction, Offset, OrderType
+from arbig.runtime.http import RUN_HEADER
 from arbig.runtime.settings import load_settings
 
 API = "/api/v1"
 TOKEN_VARIABLE = "ARBIG_TOKEN"
-RUN_VARIABLE, RUN_HEADER = "ARBIG_RUN_NAME", "X-Arbig-Run"
-"""In a notebook that the Scheduler runs: nobody types there, and Web is told so."""
+RUN_VARIABLE = "ARBIG_RUN_NAME"
 T = TypeVar("T")
 
 

@@ -19,6 +19,8 @@ from arbig.runtime.ready import is_success, question
 from arbig.runtime.settings import Settings
 
 PART_HEADER = "X-Arbig-Part"
+RUN_HEADER = "X-Arbig-Run"
+"""Of a notebook that the Scheduler runs: nobody types there, and Web is told so."""
 """Which part of the house asks."""
 
 

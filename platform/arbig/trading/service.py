@@ -42,6 +42,7 @@ from arbig.domain.orders import OrderState, Stage
 from arbig.domain.risk import Breach, Readings, rules_from
 from arbig.domain.sessions import CalendarError, Phase
 from arbig.runtime.audit import note
+from arbig.runtime.broker import is_live
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import Clock
 from arbig.runtime.crash import crash_point
@@ -230,7 +231,7 @@ class TradingService(Service):
             self.cancel,
             self.say_alarms,
             self._subscribe,
-            self.settings.gateway != "sim" and self.settings.mode == "live",
+            is_live(self.settings),
         )
         self.canceller = Canceller(self.orders, self.cancel, self.flattener.closed, self.clock)
         self.roller = Roller(

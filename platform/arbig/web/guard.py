@@ -16,11 +16,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbig.runtime.broker import is_live
+from arbig.runtime.http import RUN_HEADER
 from arbig.runtime.settings import Settings
 from arbig.runtime.witness import SAFE_METHODS, STRANGER, place_of
 from arbig.web.door import TRADER, Door, Role, cookie_name
 from arbig.web.pending import KeptDeed, Pending
-from arbig.web.unattended import RUN_HEADER, refusal, run_of
+from arbig.web.unattended import MOST_LETTERS, refusal
 
 OPEN_PATHS = frozenset({"/health", "/login"})
 PAGES = {"/": "console", "/docs": "docs"}
@@ -132,7 +133,7 @@ class Guard:
 
     def _visitor(self, headers: Headers) -> Visitor:
         if "authorization" in headers:
-            return self._bearer(headers["authorization"])._replace(run=run_of(headers.get(RUN_HEADER)))
+            return self._bearer(headers["authorization"])._replace(run=headers.get(RUN_HEADER, "")[:MOST_LETTERS])
         session = self._door.session_of(_cookie(headers, self._cookie))
         if session is None:
             raise Refusal(401, "log in, or send the header Authorization: Bearer with the token of data/run/token")

@@ -13,9 +13,9 @@ from arbig.runtime.http import CallError, call
 from arbig.runtime.settings import Settings
 from arbig.web.api import PREFIX, Name, asked, audited, visitor_of
 from arbig.web.research import sandboxed
+from arbig.web.unattended import MOST_LETTERS
 
 INTENT_SECONDS = 5.0
-MOST_LETTERS = 64
 RUN_ID = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", examples=["3f2a9c01d7be"])]
 INTENT_ID = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
 GRANT_ID = Annotated[str, Path(pattern=r"^[0-9a-f]{8}$")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-RUN_HEADER = "x-arbig-run"
 MOST_LETTERS = 64
 NAME = r"[^/]+"
 ALLOWED = tuple(
@@ -45,7 +44,3 @@ def refusal(run: str, method: str, path: str, is_preview: bool) -> str | None:
     words = (what for verb, door, what in WORDS if verb == method and re.fullmatch(f"/api/v1/{door}", path))
     deed = next(words, f"{method} {path}")
     return f"{run}: a scheduled notebook may not {deed} with real money, a person does; it trades by desk.target alone"
-
-
-def run_of(header: str | None) -> str:
-    return (header or "")[:MOST_LETTERS]
