@@ -26,6 +26,7 @@ from arbig.domain.sessions import Sessions
 from arbig.runtime.calendar import load_calendar
 from arbig.runtime.clock import WallClock
 from arbig.runtime.instruments import load_instruments
+from arbig.runtime.memory import settle_memory
 from arbig.runtime.settings import Settings, load_settings
 
 KEPT_TRADES = 2000
@@ -337,5 +338,6 @@ class Board:
 def shared_board() -> Board:
     """One for the process, begun by the first page."""
     board = Board(load_settings())
+    settle_memory()
     board.spawn(board.run())
     return board

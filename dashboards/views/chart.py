@@ -1,9 +1,10 @@
 """Chart: candles and volume of one contract, what a strategy reads from them, our trades and working orders, the last
 price as a line.
 
-Bars stand side by side on a plain index, so that breaks and nights leave no holes; the axis writes their times. New
-candles are streamed, the growing one is patched, older ones are streamed to a source of their own, newest first;
-nothing is drawn anew unless contract or interval change.
+Bars stand side by side on a plain index, so that breaks and nights leave no holes; the axis writes their times. The
+volume stands at the foot of the same figure, in a range of its own: a second figure costs a browser as much as the
+first. New candles are streamed, the growing one is patched, older ones are streamed to a source of their own, newest
+first; nothing is drawn anew unless contract or interval change.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 from bokeh.layouts import column
 from bokeh.models import (
+    AllIndices,
+    CDSView,
     ColumnDataSource,
     CrosshairTool,
     CustomJS,
@@ -26,7 +29,6 @@ from bokeh.models import (
     Label,
     LabelSet,
     LinearColorMapper,
-    NumeralTickFormatter,
     Range1d,
     Rect,
     Scatter,
@@ -47,6 +49,7 @@ PATCHED = 3
 WARM_UP = 150
 AHEAD = 100
 MOST_PANES = 3
+VOLUMES = "volumes"
 
 COLUMNS = ("i", "time", "open", "high", "low", "close", "volume", "side", "middle", "body", "half")
 MARKS = ("i", "price", "side", "marker", "fill", "text")
@@ -104,9 +107,11 @@ class Chart:
             padding=3,
             visible=False,
         )
+        self._all = AllIndices()
         self._dye = LinearColorMapper(palette=[palette.down, palette.up], low=0, high=1)
-        self._prices, self._volumes = self._figures(word)
-        self.model = column(self._prices, self._volumes, sizing_mode="stretch_both", spacing=0)
+        self._volumes = Range1d(start=0, end=1)
+        self._prices = self._figure(word)
+        self.model = column(self._prices, sizing_mode="stretch_both", spacing=0)
 
     def refresh(
         self,
@@ -125,7 +130,7 @@ class Chart:
             self._marked = revision
             self._draw_marks(series, trades, decimals, word)
             self._draw_wishes(working, word)
-            self._prices.yaxis[0].formatter = NumeralTickFormatter(format=f"0.{'0' * decimals}" if decimals else "0")
+            self._prices.yaxis[0].formatter.args |= {"decimals": decimals}
 
     def draw_last(self, price: float | None, text: str) -> None:
         if price is None:
@@ -228,14 +233,17 @@ class Chart:
             sizing_mode="stretch_width",
         )
         self._write_times(plot)
-        plot.xaxis.visible = False
         plot.yaxis[0].ticker.desired_num_ticks = 3
         plot.min_border_bottom = plot.min_border_top = 4
         plot.add_tools(self._crosshair())
         return plot
 
     def show_panes(self, panes: Sequence[Any]) -> None:
-        self.model.children = [self._prices, *panes, self._volumes]
+        """The lowest one carries the times."""
+        shown = [self._prices, *panes]
+        for plot in shown:
+            plot.xaxis.visible = plot is shown[-1]
+        self.model.children = shown
 
     @property
     def prices(self) -> Any:
@@ -244,46 +252,48 @@ class Chart:
     def _crosshair(self) -> CrosshairTool:
         return CrosshairTool(dimensions="height", line_color=self._palette.quiet, line_alpha=0.4)
 
-    def _figures(self, word: Words) -> tuple[Any, Any]:
+    def _figure(self, word: Words) -> Any:
         span = Range1d(start=0, end=SHOWN, min_interval=15)
-        prices = figure_of(self._palette, x_range=span, y_range=Range1d(start=0, end=1))
-        shape = {"height": 92, "sizing_mode": "stretch_width"}
-        volumes = figure_of(self._palette, x_range=span, y_range=Range1d(start=0, end=1), **shape)
+        plot = figure_of(self._palette, x_range=span, y_range=Range1d(start=0, end=1))
+        plot.extra_y_ranges = {VOLUMES: self._volumes}
         side = {"field": "side", "transform": self._dye}
+        wick = Segment(x0="i", y0="high", x1="i", y1="low", line_color=side)
+        body = Rect(x="i", y="middle", width=0.66, height="body", fill_color=side, line_color=side)
+        turnover = Rect(x="i", y="half", width=0.66, height="volume", fill_color=side, fill_alpha=0.55, line_alpha=0)
         bodies = []
         for source in (self._past, self._candles):
-            wick = Segment(x0="i", y0="high", x1="i", y1="low", line_color=side)
-            body = Rect(x="i", y="middle", width=0.66, height="body", fill_color=side, line_color=side)
-            turnover = Rect(
-                x="i", y="half", width=0.66, height="volume", fill_color=side, fill_alpha=0.55, line_alpha=0
-            )
-            glyph_on(prices, source, wick)
-            bodies.append(glyph_on(prices, source, body))
-            glyph_on(volumes, source, turnover)
-        self._draw_overlays(prices, side)
-        self._fit_to_view(span, prices.y_range, volumes.y_range)
-        for plot in (prices, volumes):
-            plot.add_tools(self._crosshair())
-        prices.add_tools(_candle_words(bodies, word), HoverTool(tooltips="@text", renderers=[self._mark_glyphs]))
-        self._write_times(prices, volumes)
-        prices.xaxis.visible = False
-        prices.min_border_bottom = volumes.min_border_top = 5
-        volumes.yaxis[0].formatter = NumeralTickFormatter(format="0a")
-        volumes.yaxis[0].ticker.desired_num_ticks = 2
-        return prices, volumes
+            view = CDSView(filter=self._all)
+            glyph_on(plot, source, turnover, view, y_range_name=VOLUMES)
+            glyph_on(plot, source, wick, view)
+            bodies.append(glyph_on(plot, source, body, view))
+        self._draw_overlays(plot, side)
+        self._fit_to_view(span, plot.y_range)
+        self._write_amounts(plot)
+        self._write_times(plot)
+        marks = HoverTool(tooltips="@text", renderers=[self._mark_glyphs])
+        plot.add_tools(self._crosshair(), _candle_words(bodies, word), marks)
+        plot.min_border_bottom = 5
+        return plot
 
-    def _write_times(self, *plots: Any) -> None:
+    def _write_amounts(self, plot: Any) -> None:
+        """Prices beside the candles, one volume beside the volumes."""
+        amounts = asset("amounts.js")
+        axis, given = plot.yaxis[0], {"prices": plot.y_range, "volumes": self._volumes}
+        axis.ticker = CustomJSTicker(args=given, major_code=amounts + "return ticks();")
+        axis.formatter = CustomJSTickFormatter(args=given | {"decimals": 0}, code=amounts + "return label(tick);")
+        plot.ygrid[0].ticker = axis.ticker
+
+    def _write_times(self, plot: Any) -> None:
         """A tick where an hour, a day, ... begins among the bars, whatever lies between them in time."""
         sources = {"now": self._candles, "past": self._past}
         times = asset("times.js")
-        for plot in plots:
-            plot.xaxis[0].ticker = CustomJSTicker(args=sources, major_code=times + "return places(cb_data.range);")
-            plot.xgrid[0].ticker = plot.xaxis[0].ticker
-            plot.xaxis[0].formatter = CustomJSTickFormatter(args=sources, code=times + "return label(tick, ticks);")
+        plot.xaxis[0].ticker = CustomJSTicker(args=sources, major_code=times + "return places(cb_data.range);")
+        plot.xgrid[0].ticker = plot.xaxis[0].ticker
+        plot.xaxis[0].formatter = CustomJSTickFormatter(args=sources, code=times + "return label(tick, ticks);")
 
-    def _fit_to_view(self, span: Range1d, prices: Range1d, volumes: Range1d) -> None:
+    def _fit_to_view(self, span: Range1d, prices: Range1d) -> None:
         sources = {"now": self._candles, "past": self._past}
-        given = {**sources, "span": span, "prices": prices, "volumes": volumes, "tag": self._tag}
+        given = {**sources, "span": span, "prices": prices, "volumes": self._volumes, "tag": self._tag}
         fit = CustomJS(args=given, code=asset("fit.js"))
         span.js_on_change("start", fit)
         span.js_on_change("end", fit)
@@ -294,12 +304,14 @@ class Chart:
     def _draw_overlays(self, prices: Any, side: Any) -> None:
         prices.add_layout(self._last)
         prices.add_layout(self._tag)
-        glyph_on(prices, self._wishes, HSpan(y="price", line_color=side, line_dash="dashed", line_alpha=0.8))
+        wish = HSpan(y="price", line_color=side, line_dash="dashed", line_alpha=0.8)
+        glyph_on(prices, self._wishes, wish, CDSView(filter=self._all))
         shape = {"x": "i", "y": "price", "marker": {"field": "marker"}, "size": 12}
         paper = self._palette.paper
         inside = Scatter(fill_color=side, fill_alpha={"field": "fill"}, line_color=paper, line_width=1.2, **shape)
-        self._mark_glyphs = glyph_on(prices, self._marks, inside)
-        glyph_on(prices, self._marks, Scatter(fill_alpha=0, line_color=side, line_width=1.6, **shape))
+        marks = CDSView(filter=self._all)
+        self._mark_glyphs = glyph_on(prices, self._marks, inside, marks)
+        glyph_on(prices, self._marks, Scatter(fill_alpha=0, line_color=side, line_width=1.6, **shape), marks)
         prices.add_layout(
             LabelSet(
                 x=6,
@@ -440,15 +452,18 @@ def _empty(names: Sequence[str]) -> ColumnDataSource:
     return ColumnDataSource({name: [] for name in names})
 
 
-def glyph_on(plot: Any, source: ColumnDataSource, glyph: Any) -> Any:
-    """Nothing is selected or muted here, so no glyph is made for it: a page stands the sooner."""
-    return plot.add_glyph(source, glyph, selection_glyph=glyph, nonselection_glyph=glyph, muted_glyph=glyph)
+def glyph_on(plot: Any, source: ColumnDataSource, glyph: Any, view: CDSView, **given: Any) -> Any:
+    """Nothing is selected or muted here, so no glyph is made for it, and the glyphs of one source have one view: a page
+    stands the sooner."""
+    states = {"selection_glyph": glyph, "nonselection_glyph": glyph, "muted_glyph": glyph}
+    return plot.add_glyph(source, glyph, view=view, **states, **given)
 
 
 def figure_of(palette: Palette, **given: Any) -> Any:
     shape = {"sizing_mode": "stretch_both"} | given
     plot = figure(
-        tools="xpan,xwheel_zoom,reset",
+        title=None,
+        tools="xpan,xwheel_zoom",
         active_scroll="xwheel_zoom",
         active_drag="xpan",
         toolbar_location=None,

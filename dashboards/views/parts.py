@@ -17,11 +17,11 @@ from panel.custom import JSComponent
 from panel.viewable import Viewable
 from theme import asset
 
-TILE = [asset("tile_head.css"), asset("dialog.css")]
+TILE = asset("tile_head.css")
 
 
 class Scripted(JSComponent):
-    """A component whose code is a file of its own, `_bundle`, named beside its module. The browser reads it once and
+    """A component whose code is a file of its own, `_bundle`, beside its module. The browser reads it once and
     keeps it under its content's name."""
 
     __abstract = True
@@ -41,7 +41,7 @@ class Part(Scripted):
     """One of those in parts.js."""
 
     __abstract = True
-    _bundle = "parts.js"
+    _bundle = Path(__file__).with_name("parts.js")
 
 
 class Grid(Part):
@@ -60,7 +60,7 @@ class Grid(Part):
     tools = param.List(doc="buttons beside the title, [text, class, action] each; their key is empty")
     forms = param.Dict(default={}, doc="of an action: {ask, do, kind, typed, type, fields}, see parts.js")
 
-    _stylesheets = [*TILE, asset("grid.css")]
+    _stylesheets = [TILE, asset("dialog.css"), asset("grid.css")]
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Facts(Part):
     source = param.String()
     items = param.List(doc="[label, value, class] each")
 
-    _stylesheets = [*TILE, asset("facts.css")]
+    _stylesheets = [TILE, asset("facts.css")]
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)
@@ -107,7 +107,7 @@ class Curve(Part):
     values = param.List()
     base = param.Number(default=0.0)
 
-    _stylesheets = [*TILE, asset("curve.css")]
+    _stylesheets = [TILE, asset("curve.css")]
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)
@@ -141,7 +141,7 @@ class Ticket(Part):
     wish = param.Dict(default={}, doc="symbol direction offset price volume: written into the ticket from outside")
     preview = param.Dict(default={}, doc="{lines: [label, value, class]} or {refusal: [code, sentence]}")
 
-    _stylesheets = [*TILE, asset("ticket.css")]
+    _stylesheets = [TILE, asset("ticket.css")]
 
     def __init__(self, on_preview: Callable[[Any], None], on_send: Callable[[Any], None], **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)
@@ -215,7 +215,7 @@ class Book(Part):
     levels = param.List(doc="[label, price, lots, share of the most, class] each, from the highest ask down")
     facts = param.List(doc="[label, value, class] each")
 
-    _stylesheets = [asset("grid.css"), asset("book.css")]
+    _stylesheets = [TILE, asset("grid.css"), asset("book.css")]
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **given)
@@ -228,7 +228,7 @@ class TapeView(Part):
     columns = param.List(doc="[title, class] each")
     rows = param.List(doc="what there was when it was made, newest first")
 
-    _stylesheets = [asset("grid.css")]
+    _stylesheets = [TILE, asset("grid.css")]
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)

@@ -22,6 +22,35 @@ PAN = """() => {
   span.setv({start: -90, end: 30});
 }"""
 
+FAINT = """() => {
+  const channels = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const light = colour => channels(colour).slice(0, 3).map(value => value / 255)
+    .map(value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, n) => sum + value * [0.2126, 0.7152, 0.0722][n], 0);
+  const above = node => node.parentElement || node.getRootNode().host;
+  const ground = node => {
+    for (; node; node = above(node)) {
+      const [red, green, blue, alpha] = channels(getComputedStyle(node).backgroundColor);
+      if (alpha === undefined || alpha > 0.5) return `rgb(${red}, ${green}, ${blue})`;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const found = [];
+  const look = root => {
+    for (const node of root.querySelectorAll('*')) {
+      if (node.shadowRoot) look(node.shadowRoot);
+      const said = [...node.childNodes].filter(one => one.nodeType === 3).map(one => one.data.trim()).join('');
+      if (!said || !node.getClientRects().length || !node.checkVisibility() || node.disabled) continue;
+      const pair = [light(getComputedStyle(node).color), light(ground(node))].sort((a, b) => b - a);
+      const contrast = (pair[0] + 0.05) / (pair[1] + 0.05);
+      if (contrast < 3) found.push(`${said.slice(0, 30)}: ${contrast.toFixed(1)}`);
+    }
+  };
+  look(document.body);
+  return found;
+}"""
+PAGES = ("overview", "chart", "trade", "strategies", "services", "research", "notebooks")
+
 
 def opened(desk: Any, page: str) -> Any:
     desk.log_in()
@@ -46,6 +75,18 @@ def test_the_chart_is_panned_back_changes_its_interval_and_draws_what_the_strate
     page.get_by_text("Ticks", exact=True).wait_for(timeout=10_000)
     page.get_by_text("Limit up", exact=True).wait_for(timeout=10_000)
     assert [] == desk.errors
+
+
+@pytest.mark.parametrize("colours", ["en.light", "en.dark", "zh.dark.west"])
+def test_every_word_of_every_page_stands_out_from_its_ground(desk: Any, colours: str) -> None:
+    """At least 3 to 1, as WCAG 2.1 asks of large text and of what is no sentence."""
+    desk.page.context.add_cookies([{"name": "arbig_console", "value": colours, "url": "http://127.0.0.1"}])
+    page = opened(desk, "chart")
+    page.locator(".level b").first.wait_for(timeout=20_000)
+    for name in PAGES:
+        page.locator(f'nav a[data-page="{name}"]').click()
+        page.wait_for_timeout(800)
+        assert [] == page.evaluate(FAINT), name
 
 
 def test_a_strategy_is_deployed_edited_paused_stopped_and_removed(desk: Any) -> None:

@@ -74,7 +74,7 @@ def shoot(tab: Page, house: House, page: str, path: Path) -> None:
     tab.locator(".lamp.live").wait_for(timeout=60_000)
     tab.locator(f'nav a[data-page="{page}"]').click()
     if page == "research":
-        tab.locator("tbody tr").first.click()
+        tab.locator("tbody tr:visible", has_text="2025-10-31").first.click()
     tab.wait_for_timeout(SETTLE_MILLISECONDS)
     tab.screenshot(path=path)
 

@@ -97,9 +97,9 @@ def test_a_strategy_s_lines_follow_the_candles_without_a_hole() -> None:
     assert list(now["l0"]) == [one.close for one in series.candles]
     assert list(past["i"][:3]) == [0, -1, -2] and past["l0"][1] == series.past[-1].close
     assert len(past["i"]) == 1 + 300 - WARM_UP
-    assert len(chart.model.children) == 3, "the strength has a pane of its own"
+    assert len(chart.model.children) == 2, "the strength has a pane of its own"
     chart.refresh(series, [], [], 2, Words("en"), (), [])
-    assert len(chart.model.children) == 2
+    assert len(chart.model.children) == 1
 
 
 def test_the_tape_says_who_came_to_whom_and_what_they_did() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -69,7 +70,7 @@ class Library(Scripted):
     place = param.String(doc="the address before an id")
 
     _stylesheets = [asset("research.css")]
-    _bundle = "research.js"
+    _bundle = Path(__file__).with_name("research.js")
 
     def __init__(self, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)

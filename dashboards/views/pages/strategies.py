@@ -4,6 +4,7 @@ remove; and the way in for another one."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -90,7 +91,7 @@ class Desk(Scripted):
     role = param.String()
 
     _stylesheets = [asset("strategies.css")]
-    _bundle = "strategies.js"
+    _bundle = Path(__file__).with_name("strategies.js")
 
     def __init__(self, on_message: Any, **given: Any) -> None:
         super().__init__(sizing_mode="stretch_both", **given)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hmac
 import os
 import signal
@@ -36,6 +35,7 @@ from arbig.runtime import logs
 from arbig.runtime.child import die_with_parent
 from arbig.runtime.clock import Clock, WallClock
 from arbig.runtime.http import PART_HEADER, is_ready
+from arbig.runtime.memory import settle_memory
 from arbig.runtime.ready import accepts
 from arbig.runtime.settings import EXIT_CONFIG, PORTS, Settings, SettingsError, load_settings
 from arbig.runtime.witness import STRANGER, Witness
@@ -45,7 +45,6 @@ from arbig.store.place import Place
 BACKOFF = (*(0.1,) * 30, 0.5, 1.0, 2.0, 5.0)
 LAG_BEATS = 3
 MAX_FRAME_BYTES = 64 * 1024
-COLLECT = (10_000, 20, 20)
 OWN_LINES = frozenset({"arbig", "gateway", "market", "trading", "strategy", "web"})
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 log = structlog.get_logger()
@@ -238,7 +237,7 @@ class Life:
             await self._predecessor(self.kind.needs)
         self.waits_for = None
         await service.start()
-        _settle_memory()
+        settle_memory()
         self.state = "ready"
         log.info("ready", seconds=round((self.clock.now() - self.born).total_seconds(), 2))
 
@@ -373,13 +372,6 @@ class Life:
             return PlainTextResponse(exposition(self.status()), media_type="text/plain; version=0.0.4")
 
         return app
-
-
-def _settle_memory() -> None:
-    """What the start has made stays: the collector need not walk through it again, in the middle of an order."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
 
 
 async def _while_alive(vital: Sequence[asyncio.Future[None]], step: Coroutine[Any, Any, T]) -> T:
