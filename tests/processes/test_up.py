@@ -108,10 +108,10 @@ def test_status_names_every_service_with_pid_port_health_and_lag(up):
     assert re.search(r"service +pid +port +health +uptime +last heartbeat +stream lag +ticks/s", table)
 
 
-def test_notebooks_give_way_to_the_trading_chain(up):
+def test_notebooks_and_the_console_give_way_to_the_trading_chain(up):
     house, _ = up
-    nice = {name: psutil.Process(house.pid(name)).nice() for name in ("gateway", "trading", "strategy", "jupyter")}
-    assert nice.pop("jupyter") > max(nice.values())
+    nice = lambda *names: [psutil.Process(house.pid(name)).nice() for name in names]
+    assert min(nice("jupyter", "console")) > max(nice("gateway", "market", "trading", "strategy"))
 
 
 def test_a_second_copy_on_the_same_data_folder_is_refused_in_one_line(up):

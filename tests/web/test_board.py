@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,12 +15,14 @@ from hypothesis import given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as some
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "dashboards"))
+DASHBOARDS = Path(__file__).parents[2] / "dashboards"
+sys.path.insert(0, str(DASHBOARDS))
 
 from theme import palette
 from views import tables
 from views.board import Board
 from views.chart import Chart
+from views.pages import notebooks, overview, services, trade
 from views.series import KEPT_CANDLES, Candle, Series
 from views.tables import COLUMNS, columns_of, lamp_of, order_rows, signed, span
 from views.visit import Taste
@@ -235,3 +238,16 @@ def test_what_is_watched_is_asked_once_for_all_and_an_error_is_no_answer(board: 
         assert [([1], False, 1), ([1], True, 2), ([1], False, 3)] == seen
 
     asyncio.run(play())
+
+
+def test_whatever_a_tile_asks_for_comes_before_it_would_turn_grey() -> None:
+    grey = re.search(r"'stale', seconds > (\d+)", (DASHBOARDS / "views" / "parts.js").read_text())
+    assert grey is not None
+    periods = {
+        (page.__name__, name): value
+        for page in (notebooks, overview, services, trade)
+        for name, value in vars(page).items()
+        if name.endswith("SECONDS")
+    }
+    assert len(periods) == 8
+    assert {name: value for name, value in periods.items() if value > int(grey[1]) - 1} == {}

@@ -16,7 +16,7 @@ AREAS = (
 )
 SOURCES = {"positions": "trading", "strategies": "strategy", "services": "web", "events": "events"}
 EVENTS, POINTS = 80, 700
-EVENT_SECONDS, CURVE_SECONDS = 2.0, 10.0
+EVENT_SECONDS, CURVE_SECONDS = 2.0, 5.0
 
 
 class Overview:

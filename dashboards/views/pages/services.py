@@ -13,7 +13,7 @@ AREAS = (
     " / minmax(0, 1fr) 360px"
 )
 LEVELS = ("debug", "info", "warning", "error")
-HEALTH_SECONDS, LOG_SECONDS, ALERT_SECONDS = 2.0, 1.5, 10.0
+HEALTH_SECONDS, LOG_SECONDS, ALERT_SECONDS = 2.0, 1.5, 5.0
 SHOWN_LINES = 150
 
 

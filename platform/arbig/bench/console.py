@@ -360,11 +360,11 @@ class EmptyPage:
         return f"http://127.0.0.1:{self._port}/empty"
 
     def start(self) -> None:
-        from arbig.web.console import page_of
+        from arbig.web.console import NICENESS, page_of
 
         file = self._house.settings.root / "empty.py"
         file.write_text(EMPTY.format(dashboards=str(page_of(self._house.settings).parent)))
-        words = [sys.executable, "-m", "panel", "serve", str(file), "--address=127.0.0.1", f"--port={self._port}"]
+        words = ["nice", f"-n{NICENESS}", sys.executable, "-m", "panel", "serve", str(file), "--address=127.0.0.1", f"--port={self._port}"]
         environment = {**os.environ, **environment_of(self._house.settings), "BOKEH_RESOURCES": "server"}
         output = (self._house.settings.logs / "empty.out").open("wb")
         with output:

@@ -14,6 +14,8 @@ from arbig.web import console_door
 from arbig.web.door import cookie_name
 
 UNUSED_SESSION_MILLISECONDS = 10_000
+NICENESS = 5
+"""Whoever looks on does not hold up an order."""
 
 
 def page_of(settings: Settings) -> Path:
@@ -43,6 +45,7 @@ def arguments(settings: Settings) -> list[str]:
 
 def main() -> int:
     die_with_parent()
+    os.nice(NICENESS)
     try:
         settings = load_settings()
     except SettingsError as error:
