@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as some
 
-DASHBOARDS = Path(__file__).parents[2] / "dashboards"
-sys.path.insert(0, str(DASHBOARDS))
+sys.path.insert(0, str(Path(__file__).parents[2] / "dashboards"))
 
 from theme import palette
 from views import tables
@@ -241,7 +240,7 @@ def test_what_is_watched_is_asked_once_for_all_and_an_error_is_no_answer(board: 
 
 
 def test_whatever_a_tile_asks_for_comes_before_it_would_turn_grey() -> None:
-    grey = re.search(r"'stale', seconds > (\d+)", (DASHBOARDS / "views" / "parts.js").read_text())
+    grey = re.search(r"'stale', seconds > (\d+)", Path(overview.__file__).parents[1].joinpath("parts.js").read_text())
     assert grey is not None
     periods = {
         (page.__name__, name): value

@@ -3,10 +3,13 @@ open to our own pages only, and behind Web's log-in."""
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
 from pathlib import Path
+
+from tornado.websocket import WebSocketClosedError
 
 from arbig.runtime.child import die_with_parent
 from arbig.runtime.settings import EXIT_CONFIG, Settings, SettingsError, load_settings
@@ -43,6 +46,11 @@ def arguments(settings: Settings) -> list[str]:
     ]
 
 
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """A tab that was closed while something was sent to it is no error."""
+    return not (record.exc_info and isinstance(record.exc_info[1], WebSocketClosedError))
+
+
 def main() -> int:
     die_with_parent()
     os.nice(NICENESS)
@@ -53,6 +61,7 @@ def main() -> int:
         return EXIT_CONFIG
     os.environ["BOKEH_COOKIE_SECRET"] = secrets.token_urlsafe(32)
     os.environ["BOKEH_RESOURCES"] = "server"
+    logging.getLogger("asyncio").addFilter(is_worth_a_line)
     from panel.command import main as panel
 
     sys.argv = ["panel", *arguments(settings)]
