@@ -364,8 +364,8 @@ class EmptyPage:
 
         file = self._house.settings.root / "empty.py"
         file.write_text(EMPTY.format(dashboards=str(page_of(self._house.settings).parent)))
-        nice = ("nice", f"-n{NICENESS}")
-        words = [*nice, sys.executable, "-m", "panel", "serve", str(file), "--address=127.0.0.1", f"--port={self._port}"]
+        panel = [sys.executable, "-m", "panel", "serve", str(file), "--address=127.0.0.1", f"--port={self._port}"]
+        words = ["nice", f"-n{NICENESS}", *panel]
         environment = {**os.environ, **environment_of(self._house.settings), "BOKEH_RESOURCES": "server"}
         output = (self._house.settings.logs / "empty.out").open("wb")
         with output:
