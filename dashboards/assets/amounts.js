@@ -1,12 +1,11 @@
 // The ticks of the vertical axis: prices where candles are, and of the volumes below them the largest round one.
-const ROOM = 0.2;
-const height = prices.end - prices.start, floor = prices.start + height * ROOM;
+const height = prices.end - prices.start, floor = prices.start + height * room;
 const power = value => 10 ** Math.floor(Math.log10(value));
 const atLeast = value => [1, 2, 5, 10].map(step => step * power(value)).find(step => step >= value);
 const atMost = value => [5, 2, 1].map(step => step * power(value)).find(step => step <= value);
 const volumeAt = tick => (tick - prices.start) / height * volumes.end;
 function ticks() {
-  const step = atLeast((prices.end - floor) / 7), most = volumes.end * ROOM * 0.9, found = [];
+  const step = Math.max(atLeast((prices.end - floor) / 7), 10 ** -decimals), most = volumes.end * room * 0.9, found = [];
   for (let n = Math.ceil(floor / step); n * step < prices.end; n++) found.push(n * step);
   if (most >= 1) found.unshift(prices.start + atMost(most) / volumes.end * height);
   return found;

@@ -1,5 +1,4 @@
 // The vertical range of what is in view: prices with a little air above, volumes at the foot.
-const ROOM = 0.2;
 tag.x = span.end;
 let top = -Infinity, bottom = Infinity, most = 0;
 for (const {data: {i, high, low, volume}} of [now, past]) {
@@ -13,6 +12,6 @@ for (const {data: {i, high, low, volume}} of [now, past]) {
 }
 if (top >= bottom) {
   const air = Math.max((top - bottom) * 0.06, top * 0.0001), height = top - bottom + 2 * air;
-  prices.setv({start: bottom - air - height * ROOM / (1 - ROOM), end: top + air}, {sync: false});
-  volumes.setv({start: 0, end: Math.max(most * 1.1, 1) / ROOM}, {sync: false});
+  prices.setv({start: bottom - air - height * room / (1 - room), end: top + air}, {sync: false});
+  volumes.setv({start: 0, end: Math.max(most * 1.1, 1) / room}, {sync: false});
 }

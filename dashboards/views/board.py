@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from contextlib import suppress
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 
 import msgspec
 from views.series import HISTORY_BARS, MINUTE, Series, Windows, candle_of, joined_windows
@@ -296,7 +296,8 @@ class Board:
         """The series, asked for at the first look."""
         series = self.series.get((symbol, interval))
         if series is None:
-            series = self.series[symbol, interval] = Series()
+            series = Series(partial(self.windows(symbol).start_of, interval=interval))
+            self.series[symbol, interval] = series
             self.spawn(self.load(symbol, interval))
         return series
 

@@ -50,6 +50,8 @@ WARM_UP = 150
 AHEAD = 100
 MOST_PANES = 3
 VOLUMES = "volumes"
+ROOM = 0.2
+"""How much of the figure's height the volumes have."""
 
 COLUMNS = ("i", "time", "open", "high", "low", "close", "volume", "side", "middle", "body", "half")
 MARKS = ("i", "price", "side", "marker", "fill", "text")
@@ -130,7 +132,7 @@ class Chart:
             self._marked = revision
             self._draw_marks(series, trades, decimals, word)
             self._draw_wishes(working, word)
-            self._prices.yaxis[0].formatter.args |= {"decimals": decimals}
+            self._write_decimals(decimals)
 
     def draw_last(self, price: float | None, text: str) -> None:
         if price is None:
@@ -233,17 +235,14 @@ class Chart:
             sizing_mode="stretch_width",
         )
         self._write_times(plot)
+        plot.xaxis.visible = False
         plot.yaxis[0].ticker.desired_num_ticks = 3
         plot.min_border_bottom = plot.min_border_top = 4
         plot.add_tools(self._crosshair())
         return plot
 
     def show_panes(self, panes: Sequence[Any]) -> None:
-        """The lowest one carries the times."""
-        shown = [self._prices, *panes]
-        for plot in shown:
-            plot.xaxis.visible = plot is shown[-1]
-        self.model.children = shown
+        self.model.children = [self._prices, *panes]
 
     @property
     def prices(self) -> Any:
@@ -278,10 +277,16 @@ class Chart:
     def _write_amounts(self, plot: Any) -> None:
         """Prices beside the candles, one volume beside the volumes."""
         amounts = asset("amounts.js")
-        axis, given = plot.yaxis[0], {"prices": plot.y_range, "volumes": self._volumes}
+        axis, given = plot.yaxis[0], {"prices": plot.y_range, "volumes": self._volumes, "room": ROOM, "decimals": 0}
         axis.ticker = CustomJSTicker(args=given, major_code=amounts + "return ticks();")
-        axis.formatter = CustomJSTickFormatter(args=given | {"decimals": 0}, code=amounts + "return label(tick);")
+        axis.formatter = CustomJSTickFormatter(args=given, code=amounts + "return label(tick);")
         plot.ygrid[0].ticker = axis.ticker
+
+    def _write_decimals(self, decimals: int) -> None:
+        axis = self._prices.yaxis[0]
+        for part in (axis.ticker, axis.formatter):
+            if part.args["decimals"] != decimals:
+                part.args = {**part.args, "decimals": decimals}
 
     def _write_times(self, plot: Any) -> None:
         """A tick where an hour, a day, ... begins among the bars, whatever lies between them in time."""
@@ -293,7 +298,7 @@ class Chart:
 
     def _fit_to_view(self, span: Range1d, prices: Range1d) -> None:
         sources = {"now": self._candles, "past": self._past}
-        given = {**sources, "span": span, "prices": prices, "volumes": self._volumes, "tag": self._tag}
+        given = {**sources, "span": span, "prices": prices, "volumes": self._volumes, "room": ROOM, "tag": self._tag}
         fit = CustomJS(args=given, code=asset("fit.js"))
         span.js_on_change("start", fit)
         span.js_on_change("end", fit)

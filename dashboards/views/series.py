@@ -8,7 +8,7 @@ keeps its place whatever comes on either side.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -72,10 +72,17 @@ def candle_of(bar: BarData) -> Candle:
     )
 
 
+def _as_it_is(moment: datetime) -> datetime | None:
+    return moment
+
+
 @dataclass
 class Series:
-    """Oldest first. `epoch` changes when they were loaded anew; `complete` when there is nothing older."""
+    """Oldest first. `start_of`: the time of the candle in which a moment lies, None outside trading: a night belongs to
+    the candle of its trading day. `epoch` changes when they were loaded anew; `complete` when there is nothing older.
+    """
 
+    start_of: Callable[[datetime], datetime | None] = _as_it_is
     candles: list[Candle] = field(default_factory=list)
     past: list[Candle] = field(default_factory=list)
     epoch: int = 0
@@ -133,8 +140,9 @@ class Series:
         if len(self.candles) > KEPT_CANDLES:
             self.load(self.candles[-HISTORY_BARS:])
 
-    def place_of(self, time: datetime) -> int | None:
+    def place_of(self, moment: datetime) -> int | None:
         """Of the candle in which something happened."""
+        time = self.start_of(moment) or moment
         place = bisect_right(self.candles, time, key=lambda candle: candle.time) - 1
         if place >= 0:
             return place

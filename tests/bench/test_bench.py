@@ -45,7 +45,7 @@ def measured(data: Path, *words: str) -> dict[str, object]:
     return answer
 
 
-@pytest.mark.processes
+@pytest.mark.chaos
 def test_throughput_loses_no_tick_and_makes_the_bars_computed_offline(tmp_path: Path) -> None:
     answer = measured(tmp_path, "throughput", "--seconds", "2", "--per-second", "5000")
     assert ["ticks_per_s", "lost", "bars_equal"] == list(answer)

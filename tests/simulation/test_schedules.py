@@ -25,7 +25,7 @@ from arbig.domain.messages import TradeData
 from arbig.store.journal import Journal
 from arbig.store.sqlite import SqliteFile
 
-QUICK = 150
+QUICK = 100
 MANY = int(os.environ.get("ARBIG_SCHEDULES", "10000"))
 FIRST = int(os.environ.get("ARBIG_SEED", "0"))
 DEADLY = ("crash", "await")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -59,6 +60,18 @@ def test_a_window_counts_trading_minutes_across_the_break_and_the_night_belongs_
     assert at("16T20:59:30", "1m") is None and at("18T10:00:00", "1m") is None, "the auction, a Saturday"
 
 
+def test_a_night_s_trade_is_drawn_at_the_candle_of_its_trading_day(windows: Windows) -> None:
+    days = Series(partial(windows.start_of, interval="d"))
+    days.load(Candle(datetime(2025, 10, day, tzinfo=SHANGHAI), 880.0, 881.0, 879.0, 880.0, 10) for day in (15, 16, 17))
+    at = lambda clock: days.place_of(datetime.fromisoformat(f"2025-10-{clock}+08:00"))
+    assert [0, 0, 1, 1, 1] == [
+        at(clock) for clock in ("14T21:31:00", "15T14:59:59", "15T21:00:00", "16T02:00:00", "16T10:00:00")
+    ]
+    minutes = Series(partial(windows.start_of, interval="1m"))
+    minutes.load([candle(0), candle(1)])
+    assert minutes.place_of(NIGHT + timedelta(seconds=90)) == 1
+
+
 def test_minutes_since_the_last_finished_window_are_its_growing_candle(windows: Windows) -> None:
     made = joined_windows([candle(0), candle(4, 882.0), candle(5), candle(6, 879.5)], windows, "5m")
     assert [(one.time.minute, one.close, one.volume) for one in made] == [(0, 882.0, 20), (5, 879.5, 20)]
@@ -78,6 +91,16 @@ def test_older_bars_are_streamed_before_the_rest_keeps_its_place() -> None:
     series.put_before([])
     chart.refresh(series, [], [], 2, Words("en"), ())
     assert series.complete and len(chart._past.data["i"]) == WARM_UP + 40 and not chart.wants_older(series)
+
+
+def test_another_contract_s_prices_are_written_with_its_own_decimals() -> None:
+    series, chart = Series(), Chart(palette(dark=False, west=False), Words("en"))
+    series.load(candle(minute) for minute in range(10))
+    told: list[int] = []
+    chart._prices.yaxis[0].formatter.on_change("args", lambda _, old, new: told.append(new["decimals"]))
+    for decimals in (2, 2, 0):
+        chart.refresh(series, [], [], decimals, Words("en"), (decimals,))
+    assert told == [2, 0]
 
 
 def test_a_strategy_s_lines_follow_the_candles_without_a_hole() -> None:
