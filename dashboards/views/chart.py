@@ -237,7 +237,7 @@ class Chart:
         self._write_times(plot)
         plot.xaxis.visible = False
         plot.yaxis[0].ticker.desired_num_ticks = 3
-        plot.min_border_bottom = plot.min_border_top = 4
+        plot.min_border_bottom, plot.min_border_top = 9, 4
         plot.add_tools(self._crosshair())
         return plot
 
