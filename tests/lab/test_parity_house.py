@@ -26,6 +26,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Parity:
     _only_ma_rsi(house)
     with house.running():
         until(lambda: _traded(house) >= TRADED_ORDERS, 45, f"{TRADED_ORDERS} orders that traded")
+        until(lambda: _in_parts(house), 60, "an order that was filled in parts")
     return Desk(root=house.home, data=house.data).parity()
 
 
@@ -42,6 +43,12 @@ def _only_ma_rsi(house: House) -> None:
 def _traded(house: House) -> int:
     with house.database("db/trading.db") as database:
         return int(database.execute("SELECT count(*) FROM orders WHERE traded > 0").fetchone()[0])
+
+
+def _in_parts(house: House) -> int:
+    with house.database("db/trading.db") as database:
+        parts = "SELECT order_id FROM trades GROUP BY order_id HAVING count(*) > 1"
+        return int(database.execute(f"SELECT count(*) FROM ({parts})").fetchone()[0])
 
 
 def test_every_order_has_its_counterpart_and_nothing_is_left_unexplained(found: Parity) -> None:
