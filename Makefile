@@ -28,7 +28,7 @@ check: $(VENV)/.tested ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## check, then every test (about fourteen minutes)
+test: check ## check, then every test (about fifteen minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not processes and not browser and not chaos'
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m '(processes or browser) and not chaos'
 
