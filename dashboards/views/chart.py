@@ -2,9 +2,9 @@
 price as a line.
 
 Bars stand side by side on a plain index, so that breaks and nights leave no holes; the axis writes their times. The
-volume stands at the foot of the same figure, in a range of its own: a second figure costs a browser as much as the
-first. New candles are streamed, the growing one is patched, older ones are streamed to a source of their own, newest
-first; nothing is drawn anew unless contract or interval change.
+volume stands at the foot of the same figure, in a range of its own: a second figure is a third of the page's work. New
+candles are streamed, the growing one is patched, older ones are streamed to a source of their own, newest first;
+nothing is drawn anew unless contract or interval change.
 """
 
 from __future__ import annotations
